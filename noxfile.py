@@ -1,0 +1,138 @@
+"""
+Every check of the project, each a session; plain `nox` runs all that are usual.
+
+The usual sessions share one environment, which the session `environment` installs:
+a copy of torch for each would take longer than the checks. Sessions that want
+other packages have an environment of their own. All are kept for the next time,
+and whatever is installed, build backends included, obeys ``constraints.txt``.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from itertools import chain
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import nox
+
+nox.needs_version = ">=2026.10"
+nox.options.default_venv_backend = "virtualenv"
+nox.options.reuse_venv = "yes"
+nox.options.sessions = [
+    *("lint", "types", "docs", "examples", "properties", "containers", "tests")
+]
+
+ROOT = Path(__file__).parent
+BIN = ROOT / ".nox" / "environment" / ("Scripts" if os.name == "nt" else "bin")
+
+os.environ["PATH"] = f"{BIN}{os.pathsep}{os.environ['PATH']}"
+os.environ["PIP_CONSTRAINT"] = "constraints.txt"
+os.environ["PIP_BUILD_CONSTRAINT"] = "constraints.txt"
+
+
+@nox.session(default=False)
+def environment(session: nox.Session) -> None:
+    """Install the package and the tools that the usual sessions share."""
+    session.install("-e", ".[all]", "--group", "dev")
+
+
+usual = nox.session(python=False, requires=["environment"])
+
+
+@usual
+def lint(session: nox.Session) -> None:
+    """Check the style, the formatting and that imports point downwards."""
+    session.run("ruff", "check")
+    session.run("ruff", "format", "--check")
+    session.run("lint-imports")
+
+
+@usual
+def types(session: nox.Session) -> None:
+    """Check the types with mypy and with basedpyright."""
+    session.run("mypy")
+    session.run("basedpyright", "--pythonpath", str(BIN / "python"))
+
+
+@usual
+def docs(session: nox.Session) -> None:
+    """Build the documentation into ``docs/_build/html``; warnings are errors."""
+    strict = ["--nitpicky", "--fail-on-warning", "--keep-going", "--fresh-env"]
+    session.run("sphinx-build", *strict, "--quiet", "docs", "docs/_build/html")
+
+
+@usual
+def examples(session: nox.Session) -> None:
+    """Run every example, each in an empty folder."""
+    for script in sorted(ROOT.glob("examples/*.py")):
+        with TemporaryDirectory() as folder, session.chdir(folder):
+            session.run("python", "-W", "error", str(script))
+
+
+@usual
+def properties(session: nox.Session) -> None:
+    """Search for counterexamples longer than `tests` does."""
+    search = ["-m", "property", "--hypothesis-profile=long"]
+    session.run("pytest", "tests", *search, *session.posargs)
+
+
+@usual
+def tests(session: nox.Session) -> None:
+    """Run tests, doctests and the code in the docs; measure coverage."""
+    if session.posargs:
+        session.run("pytest", *session.posargs)
+        return
+    # The toy device stays registered, so its tests are a process of their own.
+    toy = {"UNFUSSY_TOY_DEVICE": "1"}
+    session.run("coverage", "run", "-m", "pytest", "tests/toy", env=toy)
+    session.run("coverage", "run", "--append", "-m", "pytest")
+    session.run("coverage", "report")
+
+
+@nox.session(default=False, python="3.11")
+def minimums(session: nox.Session) -> None:
+    """Run the tests with the oldest versions admitted; for torch, name one."""
+    versions = pinned() | oldest()
+    # The tests themselves need a newer pytest than `unfussy.testing` does, and old
+    # releases of torch come with gigabytes of CUDA: those only when asked for.
+    versions["pytest"] = pinned()["pytest"]
+    versions["torch"] = session.posargs[0] if session.posargs else pinned()["torch"]
+    file = Path(session.create_tmp(), "oldest.txt")
+    file.write_text("\n".join(map("==".join, versions.items())))
+    constraint = {"PIP_CONSTRAINT": str(file)}
+    session.install("-e", ".[all]", "--group", "tests", env=constraint)
+    # Beside newer packages, old ones warn of what they will lose.
+    session.run("pytest", "tests", "-W", "default::DeprecationWarning")
+
+
+def pinned() -> dict[str, str]:
+    """Return the versions in ``constraints.txt``."""
+    text = Path("constraints.txt").read_text()
+    return dict(re.findall(r"(?m)^([\w-]+)==(\S+)", text))
+
+
+def oldest() -> dict[str, str]:
+    """Return the oldest versions that ``pyproject.toml`` admits."""
+    project = nox.project.load_toml("pyproject.toml")["project"]
+    extras = project["optional-dependencies"].values()
+    admitted = chain(project["dependencies"], *extras)
+    return dict(re.findall(r"([\w-]+)>=([\w.]+)", "\n".join(admitted)))
+
+
+@nox.session
+def containers(session: nox.Session) -> None:
+    """Test containers of packages that are too heavy for every day."""
+    session.install("-e", ".[all]", "--group", "tests", "--group", "containers")
+    session.run("pytest", "tests/containers", *session.posargs)
+
+
+@nox.session(default=False)
+def benchmarks(session: nox.Session) -> None:
+    """Compare with peers, in all of ``tests/benchmarks`` or in what is named."""
+    session.install("-e", ".[all]", "--group", "benchmarks")
+    files = sorted(ROOT.glob("tests/benchmarks/bench_*.py"))
+    names = [file.stem.removeprefix("bench_") for file in files]
+    for name in session.posargs or names:
+        session.run("python", "-m", f"tests.benchmarks.bench_{name}")

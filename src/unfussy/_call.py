@@ -1,0 +1,298 @@
+"""
+The general path of a planned call: any arguments, any plan.
+
+The order is always: read numbers, eval mode, gradients off, autocast, cut into
+chunks, convert and move, the author's method, join; then the form of the result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from functools import partial
+from typing import Any, Final
+
+import torch
+from torch import nn
+
+from unfussy._batching import (
+    Batch,
+    find_batch,
+    is_out_of_memory,
+    run_in_chunks,
+)
+from unfussy._devices import Place, place_of
+from unfussy._drivers import Driven
+from unfussy._fitting import is_one_chunk
+from unfussy._inputs import (
+    Arguments,
+    InputReader,
+    check_subject,
+    cut_arguments,
+    describe_item,
+    named_inputs,
+    subject_first,
+    subject_of,
+)
+from unfussy._lease import EvalLease, needs_lease
+from unfussy._method import Method
+from unfussy._modes import NoGrad, grad_context, inference_guard, normal
+from unfussy._outputs import Form, finish_output, form_of, gathered
+from unfussy._plan import OVERRIDES, Plan
+from unfussy._precision import (
+    Autocast,
+    Precision,
+    Target,
+    autocast_for,
+    is_any_autocast_enabled,
+    kept_in_float32,
+    needs_switch,
+    to_float32,
+)
+
+__all__ = ["Call", "Planner", "is_low"]
+
+_NOWHERE: Final = place_of(None)
+# In torch.jit.trace, where lengths are no numbers.
+_is_tracing: Final[Callable[[], bool]] = torch.jit.is_tracing  # type: ignore[attr-defined]
+
+
+class Call:
+    """One call under way: its arguments, and what was found out about it."""
+
+    __slots__ = (
+        "args",
+        "form",
+        "infers",
+        "kwargs",
+        "module",
+        "place",
+        "refusal",
+        "start",
+        "target",
+    )
+
+    def __init__(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self.args, self.kwargs = args, kwargs
+        self.start = 0  # where the inputs begin: behind the module, or at once
+        self.module: nn.Module | None = None
+        self.place = _NOWHERE
+        self.target: Target = None
+        self.form: Form | None = None
+        self.infers = False  # whether it runs in inference mode by our doing
+        self.refusal: str | None = None
+
+
+class Planner:
+    """
+    A plan made ready for the calls of one function.
+
+    Attributes:
+        plan: The plan.
+        method: The function's name and parameters.
+        reader: What brings inputs to the module, or None.
+    """
+
+    __slots__ = ("_fn", "_places", "_targets", "method", "plan", "reader")
+
+    def __init__(self, fn: Callable[..., Any], plan: Plan, method: Method) -> None:
+        self._fn, self.plan, self.method = fn, plan, method
+        self.reader = None if plan.move is None else InputReader(plan.move, method)
+        self._targets: dict[tuple[str, torch.dtype | None], Target] = {}
+        self._places = plan.move is not None or plan.precision is not None
+
+    def run(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], refusal: str | None = None
+    ) -> Any:
+        """Run one call of a plain function, in chunks if all at once was refused."""
+        call = self.begin(args, kwargs)
+        call.refusal = refusal
+        result = _within(self._contexts(call), self._inner, call)
+        return self._finish(result, call)
+
+    def run_ready(self, subject: Any, x: Any) -> Any:
+        """Run a call, with a precision, of a module and one input that is ready."""
+        call = Call((subject, x), {})
+        call.module = subject
+        call.place = place_of(subject, subject)
+        call.target = self.target(call.place)
+        result = _within(self._contexts(call), self._run_raw, call)
+        return self._finish(result, call)
+
+    def begin(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
+        """Find out which module is called, where it lives and what it was given."""
+        args, kwargs = subject_first(args, kwargs, self.method)
+        call = Call(args, kwargs)
+        subject, call.module, call.start = subject_of(args, self.method)
+        if self._places:
+            call.place = place_of(call.module, subject)
+        if self.plan.precision is not None:
+            call.target = self.target(call.place)
+        output = self.plan.output
+        if output is not None and (output.kind == "mirror" or output.device == "input"):
+            call.form = form_of([args[call.start :], kwargs])
+        if self.reader is not None:
+            check_subject(subject, self.method)
+            if self.reader.reads:
+                call.args, call.kwargs = self.reader.read(args, kwargs, call.start)
+        return call
+
+    def driven(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Driven:
+        """Get a call of a generator or coroutine function ready."""
+        call = self.begin(args, kwargs)
+        args, kwargs = self._arrived(call.args, call.kwargs, call)
+        make = partial(self._fn, *args, **kwargs)
+        return Driven(make, partial(self._step, call), partial(self._hand_out, call))
+
+    def _step(self, call: Call, fn: Callable[..., Any], *args: Any) -> Any:
+        token = OVERRIDES.set(None)  # what it calls in turn follows its own plan
+        try:
+            return _within(self._contexts(call), fn, *args)
+        finally:
+            OVERRIDES.reset(token)
+
+    def _hand_out(self, call: Call, result: Any) -> Any:
+        return self._finish(self._raised(result, call), call)
+
+    def _finish(self, result: Any, call: Call) -> Any:
+        modes, output = self.plan.modes, self.plan.output
+        if output is not None:
+            result = finish_output(result, output, call.form, self.method.name)
+        if modes is None or modes.mode != "inference" or modes.result == "keep":
+            return result
+        return result if torch.is_inference_mode_enabled() else normal(result)
+
+    # --- contexts ------------------------------------------------------------------
+
+    def _contexts(self, call: Call) -> list[AbstractContextManager[Any]]:
+        """Return the contexts that this call needs, outermost first."""
+        contexts: list[AbstractContextManager[Any]] = []
+        modes, precision, module = self.plan.modes, self.plan.precision, call.module
+        if modes is not None:
+            if modes.eval and module is not None and needs_lease(module):
+                contexts.append(EvalLease(module))
+            # Autocast casts a weight once for all chunks, but not in inference mode.
+            casts = isinstance(call.target, torch.dtype)
+            shares = casts and self.plan.batch is not None
+            grad = grad_context("no_grad" if shares else modes.mode)
+            if grad is not None:
+                contexts.append(grad)
+                call.infers = not isinstance(grad, NoGrad)
+        if precision is not None and (call.target is not None or precision.keep_fp32):
+            contexts.extend(_autocast(precision, call))
+        return contexts
+
+    def target(self, place: Place) -> Target:
+        """Return what autocast does for a module that lives at *place*."""
+        key = place.type, place.dtype
+        if key not in self._targets and self.plan.precision is not None:
+            self._targets[key] = autocast_for(self.plan.precision.precision, *key)
+        return self._targets[key]
+
+    def _run_raw(self, call: Call) -> Any:
+        return self._raised(self._fn(*call.args), call)
+
+    def _raised(self, result: Any, call: Call) -> Any:
+        return to_float32(result) if self._casts_back(call) else result
+
+    def _casts_back(self, call: Call) -> bool:
+        precision = self.plan.precision
+        if precision is None or precision.outputs == "keep":
+            return False
+        inherits = precision.precision == "inherit"
+        return not inherits and is_low(call.target, call.place.type)
+
+    # --- chunks --------------------------------------------------------------------
+
+    def _inner(self, call: Call) -> Any:
+        batch = self.plan.batch
+        if batch is None or _is_tracing():
+            return self._run_body(call)
+        given = call.args, call.kwargs
+        if call.refusal is not None or not is_one_chunk(
+            given, call.start, batch, self.method
+        ):
+            return self._raised(self._in_chunks(call, batch, call.refusal), call)
+        try:
+            return self._run_body(call)
+        except (RuntimeError, MemoryError) as error:
+            if batch.on_oom == "raise" or not is_out_of_memory(error):
+                raise
+            refusal = f"{type(error).__name__}: {error}"
+        # Outside the except block, so that nothing of the attempt is alive.
+        return self._raised(self._in_chunks(call, batch, refusal), call)
+
+    def _run_body(self, call: Call) -> Any:
+        return self._raised(self._body(call.args, call.kwargs, call), call)
+
+    def _in_chunks(self, call: Call, batch: Batch, refusal: str | None = None) -> Any:
+        args, kwargs, method = call.args, call.kwargs, self.method
+        inputs = named_inputs(args, kwargs, call.start, method)
+        lengths = find_batch(inputs, batch.over, method.name, refusal)
+        if not lengths:
+            return self._body(args, kwargs, call)
+        names, length = frozenset(lengths), next(iter(lengths.values()))
+        args, kwargs = self._arrived(args, kwargs, call, names)  # what chunks share
+
+        def run(start: int, stop: int) -> Any:
+            parts = args, kwargs
+            if start > 0 or stop < length:
+                chunk = slice(start, stop)
+                parts = cut_arguments(args, kwargs, method, names, chunk)
+            result = self._body(*parts, call)
+            return gathered(result) if to_cpu else result
+
+        to_cpu = batch.keep == "cpu"
+        return run_in_chunks(
+            run,
+            length,
+            batch,
+            method=method.name,
+            describe=lambda i: describe_item(inputs, names, i),
+            refusal=refusal,
+        )
+
+    def _body(self, args: tuple[Any, ...], kwargs: dict[str, Any], call: Call) -> Any:
+        args, kwargs = self._arrived(args, kwargs, call)
+        return self._fn(*args, **kwargs)
+
+    def _arrived(
+        self,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        call: Call,
+        leave: frozenset[str] = frozenset(),
+    ) -> Arguments:
+        if self.reader is None:
+            return args, kwargs
+        if not call.infers:
+            return self.reader.move(args, kwargs, call.start, call.place, leave)
+        with inference_guard(False):  # noqa: FBT003 - inputs are normal tensors
+            return self.reader.move(args, kwargs, call.start, call.place, leave)
+
+
+def _autocast(
+    precision: Precision, call: Call
+) -> Iterator[AbstractContextManager[Any]]:
+    target, kind = call.target, call.place.type
+    automatic = precision.precision == "auto"
+    if target is not None and needs_switch(target, kind, automatic=automatic):
+        yield Autocast(kind, target)
+    if precision.keep_fp32 and call.module is not None and is_low(target, kind):
+        yield kept_in_float32(call.module, precision.keep_fp32, kind)
+
+
+def is_low(target: Target, kind: str) -> bool:
+    """Tell whether autocast is on in a call that makes it *target*."""
+    if target is None:  # what the caller set
+        return is_any_autocast_enabled() and torch.is_autocast_enabled(kind)
+    return target is not False
+
+
+def _within(
+    contexts: list[AbstractContextManager[Any]], fn: Callable[..., Any], *args: Any
+) -> Any:
+    if not contexts:
+        return fn(*args)
+    with contexts[0]:
+        return _within(contexts[1:], fn, *args)

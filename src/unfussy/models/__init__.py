@@ -1,0 +1,12 @@
+"""
+Model families, one package each: plain networks with easy methods.
+
+Each family documents its official source and licence. No weights are shipped.
+"""
+
+from typing import Final
+
+__all__ = ["FAMILIES"]
+
+FAMILIES: Final = {"vposer": "unfussy.models.vposer:VPoser"}
+"""Where the main class of each family is, by the name the command line takes."""

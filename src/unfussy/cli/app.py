@@ -1,0 +1,174 @@
+"""The commands, as people type them."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, cast
+
+import torch
+import typer
+
+from unfussy import __version__
+from unfussy._compile import planned
+from unfussy._explain import explain
+from unfussy._hardware import get_best_device, get_device_info
+from unfussy._mixin import EasyOptions
+from unfussy._options import configure
+from unfussy._proxy import unfuss
+from unfussy.cli.building import build_model, read_settings
+from unfussy.cli.files import check_output, read_input, write_output
+from unfussy.errors import InputValueError, UnfussyError
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    help="Plain model methods, easy to call.",
+)
+
+
+@app.callback(invoke_without_command=True)
+def _about(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.")
+    ] = False,
+) -> None:
+    if version:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.command()
+def run(
+    model: Annotated[str, typer.Argument(help="A family, or package.module:Class.")],
+    method: Annotated[str, typer.Argument(help="The method to call.")],
+    source: Annotated[
+        Path,
+        typer.Argument(
+            metavar="INPUT", help="A .npy, .npz or .pt file, a picture, or a folder."
+        ),
+    ],
+    *,
+    out: Annotated[
+        Path | None, typer.Option(help="Where to write: .npy, .npz or .pt.")
+    ] = None,
+    checkpoint: Annotated[
+        Path | None, typer.Option(help="The weights: a file, or a folder.")
+    ] = None,
+    config: Annotated[
+        list[str] | None, typer.Option(help="name=value for the model; repeatable.")
+    ] = None,
+    argument: Annotated[
+        list[str] | None, typer.Option(help="name=value for the method; repeatable.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of weights, if there is no file.")] = 0,
+    batch_size: Annotated[
+        int | None, typer.Option(min=1, help="Items in a chunk.")
+    ] = None,
+    precision: Annotated[
+        str | None,
+        typer.Option(help="auto, fp32, fp16, bf16 or inherit, if not the model's own."),
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    explain_only: Annotated[
+        bool, typer.Option("--explain", help="Say what would be done, and stop.")
+    ] = False,
+    progress: Annotated[
+        bool | None,
+        typer.Option(help="Show a bar; by default where a terminal is."),
+    ] = None,
+) -> None:
+    """Call METHOD of MODEL on a file, and write the result to a file."""
+    with _readable_errors():
+        if out is None and not explain_only:
+            raise InputValueError("say where the result goes: --out FILE")
+        if out is not None:
+            check_output(out)
+        inputs = read_input(source)
+        built, weights = build_model(
+            model, checkpoint, read_settings(config or []), seed
+        )
+        place = get_best_device() if device == "auto" else _device(device)
+        if hasattr(built, "to"):
+            built = built.to(place)
+        found = _find_method(built, method)
+        given = {"precision": precision, "batch_size": batch_size}
+        settings = {key: value for key, value in given.items() if value is not None}
+        extra = read_settings(argument or [])
+        if explain_only:
+            call = configure(found, **settings, out="numpy")
+            typer.echo(str(explain(call, inputs, **extra)))
+            return
+        assert out is not None  # noqa: S101 - checked above
+        if checkpoint is None:
+            _say(f"No checkpoint: {weights}. Results mean nothing.", "yellow")
+        shows = sys.stderr.isatty() if progress is None else progress
+        call = _with_settings(found, {**settings, "progress": shows})
+        start = time.perf_counter()
+        result = call(inputs, **extra)
+        seconds = time.perf_counter() - start
+        typer.echo(write_output(out, result))
+        _say(f"{model} {method} on {place}: {seconds:.2f} s")
+
+
+@app.command()
+def devices() -> None:
+    """List the devices of this machine, and which one is taken."""
+    with _readable_errors():
+        typer.echo(str(get_device_info()))
+
+
+def _say(text: str, color: str | None = None) -> None:
+    typer.secho(text, err=True, fg=color, bold=color is not None)
+
+
+@contextmanager
+def _readable_errors() -> Iterator[None]:
+    try:
+        yield
+    except UnfussyError as error:
+        _say(f"Error: {error}", "red")
+        raise typer.Exit(1) from error
+
+
+def _device(name: str) -> torch.device:
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).partition("\n")[0]
+        raise InputValueError(f"--device {name!r} cannot be used: {reason}") from error
+    return device
+
+
+def _find_method(model: Any, method: str) -> Callable[..., Any]:
+    """Return the easy twin of the method, or the method itself, planned."""
+    easy = getattr(model, f"easy_{method}", None)
+    found = easy or getattr(model, method, None)
+    if not callable(found) or method.startswith("_"):
+        raise InputValueError(f"{type(model).__name__} has no method {method!r}")
+    if planned(found) is not None:
+        return cast("Callable[..., Any]", found)
+    if not isinstance(model, torch.nn.Module):
+        kind = type(model).__name__
+        raise InputValueError(f"{method!r} of {kind} is not decorated")
+    return cast("Callable[..., Any]", getattr(unfuss(model), method))
+
+
+def _with_settings(
+    method: Callable[..., Any], settings: dict[str, Any]
+) -> Callable[..., Any]:
+    # An easy method gets its own keywords: it may do more than what is planned.
+    if set(EasyOptions.__annotations__) <= set(inspect.signature(method).parameters):
+        return functools.partial(method, **settings, return_numpy=True)
+    return configure(method, **settings, out="numpy")

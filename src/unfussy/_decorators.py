@@ -60,22 +60,19 @@ def _check_function(fn: object) -> None:
     if isinstance(fn, (type, nn.Module)):
         kind = "class" if isinstance(fn, type) else "module"
         raise PlanError(
-            f"decorators go on functions, and this is a {kind}; decorate its methods, "
-            "or use unfuss(module)"
+            f"this is a {kind}; decorate its methods, or use unfuss(module)"
         )
     if not callable(fn):
         raise PlanError(f"decorators go on functions, got {fn!r}")
 
 
 def _check_names(raw: Callable[..., Any], plan: Plan) -> None:
-    named = {
-        "skip": plan.move.skip if plan.move is not None else (),
-        "over": (plan.batch.over or ()) if plan.batch is not None else (),
-    }
+    skip = plan.move.skip if plan.move is not None else ()
+    over = plan.batch.over if plan.batch is not None else ()
     parameters = inspect.signature(raw).parameters
     if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
         return
-    for setting, names in named.items():
+    for setting, names in (("skip", skip), ("over", over or ())):
         for name in names:
             if name.partition("[")[0] not in parameters:
                 known = ", ".join(parameters)
@@ -96,14 +93,14 @@ def auto_device(
     copy: bool = False,
 ) -> Callable[[F], F]: ...
 def auto_device(
-    fn: F | None = None,
+    fn: Any = None,
     /,
     *,
     skip: str | Iterable[str] = (),
     float64: Float64 = "follow",
     non_blocking: bool | Literal["auto"] = "auto",
     copy: bool = False,
-) -> F | Callable[[F], F]:
+) -> Any:
     """
     Bring inputs to where the module lives.
 
@@ -147,8 +144,7 @@ def auto_device(
         check_setting("non_blocking", non_blocking),
         check_setting("copy", copy),
     )
-    made: F | Callable[[F], F] = _bare_or_called(fn, Plan(move=move))
-    return made
+    return _bare_or_called(fn, Plan(move=move))
 
 
 @overload
@@ -161,13 +157,13 @@ def inference(
     result: Literal["normal", "keep"] = "normal",
 ) -> Callable[[F], F]: ...
 def inference(
-    fn: F | None = None,
+    fn: Any = None,
     /,
     *,
     mode: GradMode = "no_grad",
     eval: bool = True,  # noqa: A002 - the field's own word
     result: Literal["normal", "keep"] = "normal",
-) -> F | Callable[[F], F]:
+) -> Any:
     """
     Run in eval mode and without gradients, and put everything back.
 
@@ -200,8 +196,7 @@ def inference(
         check_setting("eval", eval),
         check_setting("result", result),
     )
-    made: F | Callable[[F], F] = _bare_or_called(fn, Plan(modes=modes))
-    return made
+    return _bare_or_called(fn, Plan(modes=modes))
 
 
 @overload
@@ -402,6 +397,4 @@ def returns(
 
 
 def _bare_or_called(fn: Any, plan: Plan) -> Any:
-    if fn is not None:
-        return decorate(fn, plan)
-    return lambda fn: decorate(fn, plan)
+    return (lambda fn: decorate(fn, plan)) if fn is None else decorate(fn, plan)

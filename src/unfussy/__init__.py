@@ -7,6 +7,16 @@ converted and moved once, modes are kept and put back, precision follows a polic
 large inputs are cut into chunks, and results come in the form that was asked for.
 """
 
+from unfussy._batching import (
+    ChunkPlan,
+    Failed,
+    ItemsFailedWarning,
+    Outcome,
+    Pack,
+    Pad,
+    plan,
+)
+from unfussy._cpu import CpuTuning, tune_cpu
 from unfussy._decorators import (
     auto_device,
     autocast_policy,
@@ -24,21 +34,31 @@ from unfussy._hardware import (
 from unfussy._mixin import EasyInferenceMixin, EasyOptions, easy
 from unfussy._options import configure, options
 from unfussy._proxy import patch, unfuss
+from unfussy._streams import stream
 from unfussy._tree import register, tree_leaves, tree_map, tree_paths
 from unfussy._types import DeviceLike, ImageLike, TensorLike
+from unfussy._writing import Written, run_to
 from unfussy.errors import UnfussyError
 
 __all__ = [
+    "ChunkPlan",
+    "CpuTuning",
     "DeviceInfo",
     "DeviceLike",
     "DeviceRecord",
     "EasyInferenceMixin",
     "EasyOptions",
     "Explanation",
+    "Failed",
     "ImageLike",
     "InputStep",
+    "ItemsFailedWarning",
+    "Outcome",
+    "Pack",
+    "Pad",
     "TensorLike",
     "UnfussyError",
+    "Written",
     "__version__",
     "auto_device",
     "autocast_policy",
@@ -51,11 +71,15 @@ __all__ = [
     "inference",
     "options",
     "patch",
+    "plan",
     "register",
     "returns",
+    "run_to",
+    "stream",
     "tree_leaves",
     "tree_map",
     "tree_paths",
+    "tune_cpu",
     "unfuss",
 ]
 

@@ -13,31 +13,24 @@ from functools import partial
 from typing import Any, Final
 
 import torch
-from torch import nn
 
-from unfussy._batching import (
-    Batch,
-    find_batch,
-    is_out_of_memory,
-    run_in_chunks,
-)
+from unfussy._batching import drop_frames, is_out_of_memory
+from unfussy._chunks import Chunker
 from unfussy._devices import Place, place_of
 from unfussy._drivers import Driven
-from unfussy._fitting import is_one_chunk
+from unfussy._fitting import make_glance
 from unfussy._inputs import (
+    INPUT_ERRORS,
     Arguments,
     InputReader,
     check_subject,
-    cut_arguments,
-    describe_item,
-    named_inputs,
     subject_first,
     subject_of,
 )
 from unfussy._lease import EvalLease, needs_lease
 from unfussy._method import Method
 from unfussy._modes import NoGrad, grad_context, inference_guard, normal
-from unfussy._outputs import Form, finish_output, form_of, gathered
+from unfussy._outputs import finish_output, form_of
 from unfussy._plan import OVERRIDES, Plan
 from unfussy._precision import (
     Autocast,
@@ -49,38 +42,12 @@ from unfussy._precision import (
     needs_switch,
     to_float32,
 )
+from unfussy._underway import Call
 
-__all__ = ["Call", "Planner", "is_low"]
+__all__ = ["Planner", "is_low"]
 
-_NOWHERE: Final = place_of(None)
 # In torch.jit.trace, where lengths are no numbers.
 _is_tracing: Final[Callable[[], bool]] = torch.jit.is_tracing  # type: ignore[attr-defined]
-
-
-class Call:
-    """One call under way: its arguments, and what was found out about it."""
-
-    __slots__ = (
-        "args",
-        "form",
-        "infers",
-        "kwargs",
-        "module",
-        "place",
-        "refusal",
-        "start",
-        "target",
-    )
-
-    def __init__(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        self.args, self.kwargs = args, kwargs
-        self.start = 0  # where the inputs begin: behind the module, or at once
-        self.module: nn.Module | None = None
-        self.place = _NOWHERE
-        self.target: Target = None
-        self.form: Form | None = None
-        self.infers = False  # whether it runs in inference mode by our doing
-        self.refusal: str | None = None
 
 
 class Planner:
@@ -91,15 +58,30 @@ class Planner:
         plan: The plan.
         method: The function's name and parameters.
         reader: What brings inputs to the module, or None.
+        chunker: What runs calls in chunks, or None.
     """
 
-    __slots__ = ("_fn", "_places", "_targets", "method", "plan", "reader")
+    __slots__ = (
+        "_fn",
+        "_glance",
+        "_places",
+        "_targets",
+        "chunker",
+        "method",
+        "plan",
+        "reader",
+    )
 
     def __init__(self, fn: Callable[..., Any], plan: Plan, method: Method) -> None:
         self._fn, self.plan, self.method = fn, plan, method
-        self.reader = None if plan.move is None else InputReader(plan.move, method)
+        self.reader = None
+        if plan.move is not None:
+            rows = plan.batch is not None  # of lists that are cut by item
+            self.reader = InputReader(plan.move, method, rows=rows)
         self._targets: dict[tuple[str, torch.dtype | None], Target] = {}
         self._places = plan.move is not None or plan.precision is not None
+        self.chunker = None if plan.batch is None else Chunker(plan, method)
+        self._glance = None if plan.batch is None else make_glance(plan.batch, method)
 
     def run(
         self, args: tuple[Any, ...], kwargs: dict[str, Any], refusal: str | None = None
@@ -205,52 +187,39 @@ class Planner:
     # --- chunks --------------------------------------------------------------------
 
     def _inner(self, call: Call) -> Any:
-        batch = self.plan.batch
-        if batch is None or _is_tracing():
+        chunker, glance = self.chunker, self._glance
+        if chunker is None or glance is None or _is_tracing():
             return self._run_body(call)
-        given = call.args, call.kwargs
-        if call.refusal is not None or not is_one_chunk(
-            given, call.start, batch, self.method
-        ):
-            return self._raised(self._in_chunks(call, batch, call.refusal), call)
-        try:
-            return self._run_body(call)
-        except (RuntimeError, MemoryError) as error:
-            if batch.on_oom == "raise" or not is_out_of_memory(error):
-                raise
-            refusal = f"{type(error).__name__}: {error}"
+        if call.refusal is None and not chunker.learnt.tight and glance(call):
+            try:
+                return self._run_body(call)
+            except (RuntimeError, MemoryError) as error:
+                if chunker.batch.on_oom == "raise" or not is_out_of_memory(error):
+                    raise
+                call.refusal = f"{type(error).__name__}: {error}"
+                drop_frames(error)
         # Outside the except block, so that nothing of the attempt is alive.
-        return self._raised(self._in_chunks(call, batch, refusal), call)
+        return self._raised(self._in_chunks(call, chunker), call)
 
     def _run_body(self, call: Call) -> Any:
         return self._raised(self._body(call.args, call.kwargs, call), call)
 
-    def _in_chunks(self, call: Call, batch: Batch, refusal: str | None = None) -> Any:
-        args, kwargs, method = call.args, call.kwargs, self.method
-        inputs = named_inputs(args, kwargs, call.start, method)
-        lengths = find_batch(inputs, batch.over, method.name, refusal)
-        if not lengths:
-            return self._body(args, kwargs, call)
-        names, length = frozenset(lengths), next(iter(lengths.values()))
-        args, kwargs = self._arrived(args, kwargs, call, names)  # what chunks share
+    def _in_chunks(self, call: Call, chunker: Chunker) -> Any:
+        def body(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+            try:
+                return self._body(args, kwargs, call)
+            except INPUT_ERRORS:
+                if chunker.batch.on_error == "raise":
+                    # Of a chunk; among all items its path is another one.
+                    self._arrived(call.args, call.kwargs, call)
+                raise
 
-        def run(start: int, stop: int) -> Any:
-            parts = args, kwargs
-            if start > 0 or stop < length:
-                chunk = slice(start, stop)
-                parts = cut_arguments(args, kwargs, method, names, chunk)
-            result = self._body(*parts, call)
-            return gathered(result) if to_cpu else result
+        def arrive(
+            args: tuple[Any, ...], kwargs: dict[str, Any], leave: frozenset[str]
+        ) -> Arguments:
+            return self._arrived(args, kwargs, call, leave)
 
-        to_cpu = batch.keep == "cpu"
-        return run_in_chunks(
-            run,
-            length,
-            batch,
-            method=method.name,
-            describe=lambda i: describe_item(inputs, names, i),
-            refusal=refusal,
-        )
+        return chunker.run(call, body, arrive)
 
     def _body(self, args: tuple[Any, ...], kwargs: dict[str, Any], call: Call) -> Any:
         args, kwargs = self._arrived(args, kwargs, call)

@@ -17,7 +17,7 @@ from unfussy._call import Planner
 from unfussy._drivers import Prepare, Start, driver_for
 from unfussy._method import Method
 from unfussy._plan import OVERRIDES, Overrides, Plan
-from unfussy._ready import COLD, has_short_path, make_ready
+from unfussy._ready import COLD, NOTHING, has_short_path, make_ready
 from unfussy._shortcut import make_short
 from unfussy._traced import LeaveGraph, make_traced
 from unfussy.errors import PlanError
@@ -93,7 +93,9 @@ def _plain(record: Planned) -> _Function:
 
     if not has_short_path(plan):
         return long_call
-    ready = make_ready(plan, planner.reader)
+    chunker = planner.chunker
+    learnt = NOTHING if chunker is None else chunker.learnt
+    ready = make_ready(plan, planner.reader, learnt)
     short = make_short(record.raw, plan, planner)
     only = planner.method.only
 

@@ -9,14 +9,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from unfussy._batching import find_batch
-from unfussy._call import Call, Planner
+from unfussy._batching import ChunkPlan
+from unfussy._call import Planner
 from unfussy._compile import Planned, planned
 from unfussy._inputs import named_inputs
 from unfussy._lease import needs_lease
 from unfussy._options import Configured
 from unfussy._plan import OVERRIDES, Overrides
 from unfussy._tree import tree_paths
+from unfussy._underway import Call
 from unfussy.errors import InputTypeError, PlanError
 
 __all__ = ["Explanation", "InputStep", "explain"]
@@ -53,6 +54,7 @@ class Explanation:
         precision: What autocast does.
         batch: How the inputs are cut.
         result: The form of the result.
+        chunks: The chunks, as far as is known before they run; None if there are none.
     """
 
     method: str
@@ -62,6 +64,7 @@ class Explanation:
     precision: str
     batch: str
     result: str
+    chunks: ChunkPlan | None = None
 
     def __str__(self) -> str:
         lines = [f"{self.method} on {self.place}"]
@@ -108,14 +111,16 @@ def explain(method: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Explana
     """
     planner, bound = _planner_of(method)
     call = planner.begin((*bound, *args), kwargs)
+    batch, chunks = _describe_batch(planner, call)
     return Explanation(
         method=planner.method.name,
         place=_describe_place(call),
         inputs=tuple(_steps(planner, call)),
         modes=_describe_modes(planner, call),
         precision=_describe_precision(planner, call),
-        batch=_describe_batch(planner, call),
+        batch=batch,
         result=_describe_result(planner),
+        chunks=chunks,
     )
 
 
@@ -209,19 +214,20 @@ def _describe_precision(planner: Planner, call: Call) -> str:
     return f"autocast to {_name(target)} ({precision.precision}){back}"
 
 
-def _describe_batch(planner: Planner, call: Call) -> str:
-    batch = planner.plan.batch
-    if batch is None:
-        return "not cut"
-    inputs = named_inputs(call.args, call.kwargs, call.start, planner.method)
-    lengths = find_batch(inputs, batch.over, planner.method.name)
+def _describe_batch(planner: Planner, call: Call) -> tuple[str, ChunkPlan | None]:
+    chunker = planner.chunker
+    if chunker is None:
+        return "not cut", None
+    lengths, chunks = chunker.preview(call)
     if not lengths:
-        return "no input can be cut"
-    length, names = next(iter(lengths.values())), ", ".join(lengths)
-    if batch.size == "auto" or length <= batch.size:
-        return f"{length} items of {names} at once"
-    chunks = -(-length // batch.size)
-    return f"{length} items of {names} in {chunks} chunks of at most {batch.size}"
+        return "no input can be cut", None
+    items = f"{next(iter(lengths.values()))} items of {', '.join(lengths)}"
+    if chunks is None or len(chunks.chunks) == 1:
+        return f"{items} at once", chunks
+    size = chunker.batch.size
+    known = f" of at most {size}" if isinstance(size, int) else ""
+    padding = f", {chunks.waste:.1%} of it padding" if chunks.waste else ""
+    return f"{items} in {len(chunks.chunks)} chunks{known}{padding}", chunks
 
 
 def _describe_result(planner: Planner) -> str:

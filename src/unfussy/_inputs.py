@@ -15,19 +15,26 @@ import torch
 from torch import nn
 
 from unfussy._arrays import is_picture
-from unfussy._batching.collate import cut
 from unfussy._devices import Place, has_own_place, module_of, place_at
 from unfussy._method import Method
-from unfussy._moving import Move, Moved, Mover, make_mover
+from unfussy._moving import (
+    LeafMover,
+    Move,
+    Moved,
+    Mover,
+    make_leaf_mover,
+    make_mover,
+)
 from unfussy._nodes import LEAVES
 from unfussy._tree import node_for, pop_path
 from unfussy.errors import InputTypeError, InputValueError, PlanError, TreeError
 
 __all__ = [
+    "INPUT_ERRORS",
     "Arguments",
     "InputReader",
+    "apply_to_arguments",
     "check_subject",
-    "cut_arguments",
     "describe_item",
     "named_inputs",
     "subject_first",
@@ -35,8 +42,9 @@ __all__ = [
 ]
 
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
-_INPUT_ERRORS: Final = (InputTypeError, InputValueError, TreeError)
+INPUT_ERRORS: Final = (InputTypeError, InputValueError, TreeError)
 _NOTHING: Final[frozenset[str]] = frozenset()
+_KINDS: Final = frozenset(LEAVES)
 _VALUES: Final = (
     *LEAVES,
     *(str, bytes, int, float, complex, set, frozenset, range, slice, np.generic),
@@ -111,18 +119,23 @@ class InputReader:
     """
     Converts and moves inputs as one `Move` says, with errors that name them.
 
+    Args:
+        move: What is done.
+        method: The method.
+        rows: Whether the rows of a list of numbers may differ in length.
+
     Attributes:
         reads: Whether some parameters take lists of numbers, or pictures.
     """
 
-    __slots__ = ("_at", "_method", "_move", "_movers", "_skip", "reads")
+    __slots__ = ("_at", "_method", "_move", "_movers", "_rows", "_skip", "reads")
 
-    def __init__(self, move: Move, method: Method) -> None:
-        self._move, self._method = move, method
+    def __init__(self, move: Move, method: Method, *, rows: bool = False) -> None:
+        self._move, self._method, self._rows = move, method, rows
         self._skip = frozenset(move.skip)
         self.reads = not self._skip.issuperset(method.declared)
         self._movers: dict[Place, Mover] = {}
-        self._at: dict[tuple[torch.device, torch.dtype], Mover] = {}
+        self._at: dict[tuple[torch.device, torch.dtype], tuple[LeafMover, Mover]] = {}
 
     def mover(self, place: Place) -> Mover:
         """Return the function that brings one tree to *place*."""
@@ -132,12 +145,15 @@ class InputReader:
 
     def bring(self, value: Any, device: torch.device, dtype: torch.dtype) -> Any:
         """Return the one input of a common call where the module lives."""
-        mover = self._at.get((device, dtype))
-        if mover is None:
-            mover = self._at[device, dtype] = self.mover(place_at(device, dtype))
+        movers = self._at.get((device, dtype))
+        if movers is None:
+            place = place_at(device, dtype)
+            movers = make_leaf_mover(self._move, place), self.mover(place)
+            self._at[device, dtype] = movers
+        leaf, mover = movers
         try:
-            return mover(value, {})
-        except _INPUT_ERRORS as error:
+            return leaf(value) if type(value) in _KINDS else mover(value, {})
+        except INPUT_ERRORS as error:
             raise _located(error, self._method, self._method.label(1)) from None
 
     def read(
@@ -146,7 +162,9 @@ class InputReader:
         """Return the arguments with numbers as arrays and pictures as tensors."""
 
         def read(label: str, value: Any) -> Any:
-            return value if self.skips(label) else self._method.read(label, value)
+            if self.skips(label):
+                return value
+            return self._method.read(label, value, rows=self._rows)
 
         return self._apply(read, args, kwargs, start)
 
@@ -166,7 +184,7 @@ class InputReader:
                 positional = [mover(x, moved) for x in args[start:]]
                 named = {name: mover(x, moved) for name, x in kwargs.items()}
                 return (*args[:start], *positional), named
-        except _INPUT_ERRORS:
+        except INPUT_ERRORS:
             moved.clear()  # and once more, to find out which argument it is
 
         def bring(label: str, value: Any) -> Any:
@@ -194,7 +212,7 @@ class InputReader:
                 new[i] = fn(label, args[i])
             for label, value in kwargs.items():
                 named[label] = fn(label, value)
-        except _INPUT_ERRORS as error:
+        except INPUT_ERRORS as error:
             raise _located(error, method, label) from error.__cause__
         return tuple(new), named
 
@@ -213,20 +231,15 @@ def named_inputs(
     return {**positional, **kwargs}
 
 
-def cut_arguments(
+def apply_to_arguments(
+    fn: Callable[[str, Any], Any],
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
     method: Method,
-    names: frozenset[str],
-    chunk: slice,
 ) -> Arguments:
-    """Return the arguments with those called *names* cut to one chunk."""
-
-    def part(label: str, value: Any) -> Any:
-        return cut(value, chunk.start, chunk.stop) if label in names else value
-
-    positional = tuple(part(method.label(i), value) for i, value in enumerate(args))
-    return positional, {name: part(name, value) for name, value in kwargs.items()}
+    """Return the arguments, each as *fn* of its label and itself says."""
+    positional = tuple(fn(method.label(i), value) for i, value in enumerate(args))
+    return positional, {name: fn(name, value) for name, value in kwargs.items()}
 
 
 def describe_item(inputs: Mapping[str, Any], names: frozenset[str], i: int) -> str:

@@ -11,7 +11,13 @@ from __future__ import annotations
 import inspect
 import operator
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import (
+    Callable,
+    Collection,
+    Iterable,
+    MutableSequence,
+    Sequence,
+)
 from types import UnionType
 from typing import Annotated, Any, Final, Union, get_args, get_origin
 
@@ -30,6 +36,8 @@ __all__ = ["Method"]
 
 _NAMES: Final = {"TensorLike": TENSOR, "ImageLike": IMAGE, "Tensor": TENSOR}
 _LEGACY: Final = type(torch.FloatTensor)  # and of LongTensor, which are no subclasses
+_LISTS: Final = re.compile(r"(?:\w+\.)*(?:list|List|Sequence|Iterable|Collection)\b")
+_LIST_TYPES: Final = (list, Sequence, Iterable, Collection, MutableSequence)
 _OPTIONS: Final = re.compile(r"(?:\w+\.)*(?:Optional|Union)\[(.*)\]")
 
 
@@ -44,7 +52,17 @@ class Method:
         only: The name of the one behind it, if that can be given either way.
     """
 
-    __slots__ = ("_named", "_positional", "_rest", "declared", "first", "name", "only")
+    __slots__ = (
+        "_lists",
+        "_named",
+        "_optional",
+        "_positional",
+        "_rest",
+        "declared",
+        "first",
+        "name",
+        "only",
+    )
 
     def __init__(self, fn: Callable[..., Any]) -> None:
         self.name = _short_name(fn)
@@ -53,6 +71,8 @@ class Method:
         self._named = frozenset(p.name for p in parameters if p.kind not in _VARIADIC)
         self._rest = {p.kind: p.name for p in parameters if p.kind in _VARIADIC}
         self.first, self.only = (_either_way(parameters[i : i + 1]) for i in (0, 1))
+        self._optional = frozenset(p.name for p in parameters if p.default is None)
+        self._lists = frozenset(p.name for p in parameters if _is_list(p.annotation))
         marks = {p.name: _mark(p.annotation, fn) for p in parameters}
         self.declared = {name: mark for name, mark in marks.items() if mark}
 
@@ -63,6 +83,14 @@ class Method:
         rest = self._rest.get(inspect.Parameter.VAR_POSITIONAL, "args")
         return f"{rest}[{i - len(self._positional)}]"
 
+    def is_optional(self, name: str) -> bool:
+        """Tell whether None is the default of a parameter."""
+        return name in self._optional
+
+    def takes_list(self, i: int) -> bool:
+        """Tell whether the parameter number *i* is annotated as a list."""
+        return i < len(self._positional) and self._positional[i] in self._lists
+
     def parameter_of(self, label: str) -> str:
         """Return the parameter that takes the argument called *label*."""
         name, is_item, _ = label.partition("[")
@@ -70,9 +98,15 @@ class Method:
             return name
         return self._rest.get(inspect.Parameter.VAR_KEYWORD, name)
 
-    def read(self, label: str, value: Any) -> Any:
+    def read(self, label: str, value: Any, *, rows: bool = False) -> Any:
         """
         Return *value* with numbers as arrays and pictures as tensors, where declared.
+
+        Args:
+            label: The argument's name.
+            value: The argument.
+            rows: Whether the rows of a list of numbers may differ in length, and
+                become a list of arrays then.
 
         Raises:
             InputTypeError: If a list holds numbers and something else.
@@ -83,6 +117,8 @@ class Method:
         if (mark := self.declared.get(self.parameter_of(label))) is None:
             return value
         try:
+            if rows and _has_uneven_rows(value):
+                return [array_from_numbers(row) for row in value]
             return _read(value, pictures=mark == IMAGE)
         except RecursionError as error:
             raise too_deep(value) from error
@@ -112,6 +148,13 @@ def _parameters(fn: Callable[..., Any]) -> list[inspect.Parameter]:
 
 def _either_way(parameters: list[inspect.Parameter]) -> str | None:
     return next((p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD), None)
+
+
+def _has_uneven_rows(value: Any) -> bool:
+    if type(value) is not list or not is_numbers(value):
+        return False
+    rows = all(type(row) in (list, tuple) for row in value)
+    return rows and len({len(row) for row in value}) > 1
 
 
 def _read(value: Any, *, pictures: bool) -> Any:
@@ -156,6 +199,13 @@ def _widest(marks: Iterable[str | None]) -> str | None:
 
 def _is_mark(value: object) -> bool:
     return isinstance(value, str) and value in (IMAGE, TENSOR)
+
+
+def _is_list(annotation: Any) -> bool:
+    if isinstance(annotation, str):
+        return _LISTS.match(annotation) is not None
+    origin = get_origin(annotation) or annotation
+    return origin in _LIST_TYPES
 
 
 def _parts(text: str) -> list[str]:

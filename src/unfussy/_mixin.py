@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -29,10 +29,11 @@ from unfussy._compile import compile_plan, planned
 from unfussy._devices import DEFAULT_DEVICE, inference_device, inference_dtype
 from unfussy._modes import GradMode, Modes
 from unfussy._moving import Move
-from unfussy._options import run_with
+from unfussy._options import configure, run_with
 from unfussy._plan import Plan, check_setting, names_of, overrides_of
 from unfussy._precision import Precision, PrecisionName
 from unfussy._progress import Progress
+from unfussy._streams import stream
 from unfussy.errors import PlanError
 
 __all__ = ["EasyInferenceMixin", "EasyOptions", "easy"]
@@ -54,8 +55,8 @@ class EasyOptions(TypedDict, total=False):
     """Whether double precision follows the module's precision; default True."""
     non_blocking: bool | Literal["auto"]
     """As in `auto_device`."""
-    batch_size: int | None
-    """Items in a chunk; None runs all at once while that fits."""
+    batch_size: int | Literal["auto"] | None
+    """Items in a chunk, as in `batched`; None runs all at once while that fits."""
     return_numpy: bool
     """Whether results are NumPy arrays; default False."""
     progress: Progress
@@ -102,7 +103,7 @@ def easy(
         Move(),
         Modes(check_setting("mode", mode)),
         Precision(),
-        Batch(over=names_of(over, "over")),
+        Batch("all", over=names_of(over, "over")),
     )
     if fn is None:
         return lambda fn: _make_easy(fn, defaults)
@@ -161,7 +162,7 @@ def _defaults(plan: Plan) -> dict[str, Any]:
         "precision": precision.precision if precision else "auto",
         "fix_float64": move is None or move.float64 != "keep",
         "non_blocking": move.non_blocking if move else "auto",
-        "batch_size": batch.size if batch and batch.size != "auto" else None,
+        "batch_size": batch.size if batch and batch.size != "all" else None,
         "return_numpy": plan.output is not None and plan.output.kind == "numpy",
         "progress": batch.progress if batch else None,
     }
@@ -270,6 +271,48 @@ class EasyInferenceMixin:
         for _ in range(times):
             run(example)
         return self
+
+    def stream(
+        self,
+        name: str,
+        source: Iterable[Any],
+        /,
+        *,
+        progress: Progress = False,
+        **options: Any,
+    ) -> Generator[Any, None, None]:
+        """
+        Call an easy method on each item of a source; see `unfussy.stream`.
+
+        Args:
+            name: The pure method's name. Where it has no easy one, it is called itself.
+            source: As in `unfussy.stream`.
+            progress: As in `batched`; here False is the default.
+            **options: Those of `EasyOptions`, those of `unfussy.stream`, and what
+                every call gets beside the items.
+
+        Yields:
+            The result of each item.
+
+        Raises:
+            PlanError: If there is no such method.
+
+        Examples:
+            >>> import numpy, torch
+            >>> class Net(EasyInferenceMixin, torch.nn.Linear, easy=("embed",)):
+            ...     def embed(self, x):
+            ...         return self(x)
+            >>> rows = (numpy.ones(4) for _ in range(3))
+            >>> [z.shape for z in Net(4, 2).stream("embed", rows, return_numpy=True)]
+            [(2,), (2,), (2,)]
+        """
+        method = getattr(self, f"easy_{name}", None) or getattr(self, name, None)
+        if not callable(method):
+            kind = type(self).__name__
+            raise PlanError(f"{kind} has no method {name!r} to stream")
+        given = {key: options.pop(key) for key in _OPTIONS if key in options}
+        method = configure(method, **_translated(given))
+        return stream(method, source, progress=progress, **options)
 
 
 def _easy_twin(cls: type, name: str, mode: GradMode) -> Callable[..., Any]:

@@ -21,14 +21,24 @@ from unfussy._nodes import LEAVES
 from unfussy._tree import too_deep, visit
 from unfussy.errors import NoDataError
 
-__all__ = ["Float64", "Move", "Moved", "Mover", "make_mover"]
+__all__ = [
+    "Float64",
+    "LeafMover",
+    "Move",
+    "Moved",
+    "Mover",
+    "make_leaf_mover",
+    "make_mover",
+]
 
 Float64: TypeAlias = Literal["follow", "keep", "float32"]
 Moved: TypeAlias = dict[int, tuple[Any, torch.Tensor]]
 """What was moved, by identity: the original, which keeps its id taken, and the new."""
+LeafMover: TypeAlias = Callable[[Any], torch.Tensor]
 Mover: TypeAlias = Callable[[Any, Moved], Any]
 
 _PLAIN: Final = frozenset({int, float, bool, str, type(None)})
+_BUILT_IN: Final = frozenset({dict, list, tuple})  # to ask what is a leaf is slow
 _SINGLE: Final = {torch.float64: torch.float32, torch.complex128: torch.complex64}
 # Copies from the host to these may run beside the program; to others they must not:
 # a result could be read before it has arrived.
@@ -63,9 +73,10 @@ def make_mover(move: Move, place: Place) -> Mover:
     It takes the tree, and a dictionary of what was moved already, which the arguments
     of one call share.
     """
-    leaf, tensor = _leaf_mover(move, place), torch.Tensor
+    leaf, tensor = make_leaf_mover(move, place), torch.Tensor
     # A tensor there, of another dtype than these, is left as it is at first sight.
     settled = None if move.copy else place.device
+    here = not move.copy and place.type == "cpu" and place.device is not None
     doubles = frozenset() if move.float64 == "keep" else _SINGLE.keys()
 
     def arrive(x: Any, moved: Moved) -> torch.Tensor:
@@ -79,11 +90,15 @@ def make_mover(move: Move, place: Place) -> Mover:
             kind is tensor and tree.device == settled and tree.dtype not in doubles
         ) or kind in _PLAIN:
             return tree
-        if isinstance(tree, LEAVES):
+        if kind not in _BUILT_IN and isinstance(tree, LEAVES):
             return arrive(tree, moved)
 
         def once(x: Any) -> Any:
-            if type(x) is tensor and x.device == settled and x.dtype not in doubles:
+            if (
+                type(x) is tensor
+                and (x.is_cpu if here else x.device == settled)
+                and x.dtype not in doubles
+            ):
                 return x
             if isinstance(x, np.ndarray) and is_label_array(x):
                 return x  # names or dates beside the numbers
@@ -97,21 +112,26 @@ def make_mover(move: Move, place: Place) -> Mover:
     return mover
 
 
-def _leaf_mover(move: Move, place: Place) -> Callable[[Any], torch.Tensor]:
+def make_leaf_mover(move: Move, place: Place) -> LeafMover:
+    """Return a function that converts, casts and moves one tensor or array."""
     device = place.device
+    of_arrays = _dtypes_of_doubles(move, place, exact=False)
+    of_tensors = _dtypes_of_doubles(move, place, exact=True)
 
     def leaf(x: Any) -> torch.Tensor:
         tensor: torch.Tensor = x if isinstance(x, torch.Tensor) else from_array(x)
         dtype = new = tensor.dtype
         if dtype in _SINGLE:
-            new = _dtype_of_double(dtype, move, place, exact=tensor is x)
+            exact = tensor is x
+            known = of_tensors if exact else of_arrays
+            new = known.get(dtype) or _dtype_of_double(dtype, move, place, exact=exact)
         moved = tensor
         if device is not None and tensor.device != device:
             _check_data(tensor, device)
             ahead = _runs_ahead(move, tensor.device.type, place.type)
             moved = tensor.to(device, new, non_blocking=ahead)
         elif new is not dtype:
-            moved = tensor.to(new)
+            moved = tensor.to(dtype=new)  # by keyword, which is parsed faster
         if moved is tensor and move.copy:
             moved = tensor.clone()
         if moved is not tensor and isinstance(x, torch.nn.Parameter):
@@ -125,6 +145,14 @@ def _check_data(tensor: torch.Tensor, device: torch.device) -> None:
     if tensor.is_meta:
         shape = tuple(tensor.shape)
         raise NoDataError(f"a meta tensor {shape} has no data to move to {device}")
+
+
+def _dtypes_of_doubles(
+    move: Move, place: Place, *, exact: bool
+) -> dict[torch.dtype, torch.dtype]:
+    if place.dtype is None:  # torch's default decides, which may change
+        return {}
+    return {x: _dtype_of_double(x, move, place, exact=exact) for x in _SINGLE}
 
 
 def _dtype_of_double(

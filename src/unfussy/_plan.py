@@ -115,12 +115,16 @@ _EMPTY: Final = {
 # Option: the entry it belongs to, and its name there.
 _OPTIONS: Final = {
     "batch_size": ("batch", "size"),
+    "budget": ("batch", "budget"),
     "copy": ("move", "copy"),
     "eval": ("modes", "eval"),
+    "cost": ("batch", "cost"),
     "float64": ("move", "float64"),
+    "join": ("batch", "join"),
     "keep": ("batch", "keep"),
     "mode": ("modes", "mode"),
     "non_blocking": ("move", "non_blocking"),
+    "on_error": ("batch", "on_error"),
     "on_oom": ("batch", "on_oom"),
     "out": ("output", "kind"),
     "out_device": ("output", "device"),
@@ -154,13 +158,16 @@ _CHOICES: Final[dict[str, tuple[object, ...]]] = {
     "copy": (True, False),
     "eval": (True, False),
     "float64": ("follow", "keep", "float32"),
+    "join": ("auto", "items"),
     "keep": ("device", "cpu"),
     "mode": ("no_grad", "inference"),
     "non_blocking": ("auto", True, False),
+    "on_error": ("raise", "skip", "return"),
     "on_oom": ("split", "raise"),
     "out": ("tensor", "numpy", "mirror"),
     "out_device": ("keep", "cpu", "input"),
     "outputs": ("float32", "keep"),
+    "ragged": ("equal", "pad", "pack", "list"),
     "result": ("normal", "keep"),
 }
 
@@ -179,6 +186,10 @@ def check_setting(option: str, value: Any, *, name: str | None = None) -> Any:
         return names_of(value, name)
     if option == "batch_size":
         return _check_size(value, name)
+    if option == "min_size":
+        return _check_whole(value, name)
+    if option == "budget":
+        return _check_budget(value)
     choices = _CHOICES.get(option)
     if choices is None or any(value is each or value == each for each in choices):
         return value
@@ -187,10 +198,21 @@ def check_setting(option: str, value: Any, *, name: str | None = None) -> Any:
 
 
 def _check_size(value: Any, name: str) -> Any:
-    whole = isinstance(value, int) and not isinstance(value, bool)
-    if value == "auto" or (whole and value >= 1):
+    if isinstance(value, str) and value in {"auto", "all"}:
         return value
-    raise PlanError(f"{name} is 'auto' or a whole number from 1, got {value!r}")
+    return _check_whole(value, name, "'auto', 'all' or ")
+
+
+def _check_whole(value: Any, name: str, or_else: str = "") -> Any:
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 1:
+        return value
+    raise PlanError(f"{name} is {or_else}a whole number from 1, got {value!r}")
+
+
+def _check_budget(value: Any) -> Any:
+    if value is None or (isinstance(value, (int, float)) and value > 0):
+        return value
+    raise PlanError(f"budget is a number above 0, or None, got {value!r}")
 
 
 def names_of(value: Any, name: str) -> tuple[str, ...] | None:

@@ -16,11 +16,13 @@ import torch
 
 from unfussy._batching import Batch
 from unfussy._devices import FLOATS, anchor, is_ordinary
+from unfussy._fitting import FEW, MANY, SMALL, is_plain
 from unfussy._inputs import InputReader
+from unfussy._learnt import Learnt
 from unfussy._plan import OVERRIDES, Plan
 from unfussy._precision import autocast_for
 
-__all__ = ["COLD", "has_short_path", "make_ready"]
+__all__ = ["COLD", "NOTHING", "has_short_path", "make_ready"]
 
 _Ready: TypeAlias = Callable[[Any, Any], Any]
 
@@ -28,31 +30,53 @@ COLD: Final = object()
 """What the short path answers to a call that is not a common one."""
 
 
+class _Nothing:
+    tight = False
+
+
+NOTHING: Final = _Nothing()
+"""What is learnt of calls that are not cut."""
+
+
 def has_short_path(plan: Plan) -> bool:
     """Tell whether calls that follow *plan* may be common ones."""
     batch, move = plan.batch, plan.move
     if plan.output is not None or (move is not None and (move.skip or move.copy)):
         return False
-    if batch is not None and (batch.progress or batch.over or batch.keep == "cpu"):
+    if batch is not None and (batch.over or not is_plain(batch)):
         return False
     return plan.precision is None or not plan.precision.keep_fp32
 
 
-def make_ready(plan: Plan, reader: InputReader | None) -> _Ready:
-    """Return what gives a module's one input, moved, or `COLD`."""
+def make_ready(
+    plan: Plan, reader: InputReader | None, learnt: Learnt | _Nothing = NOTHING
+) -> _Ready:
+    """
+    Return what gives a module's one input, moved, or `COLD`.
+
+    Args:
+        plan: What calls follow.
+        reader: What brings inputs to the module, or None.
+        learnt: What calls in chunks have taught.
+    """
     automatic = plan.precision is not None and plan.precision.precision == "auto"
     if reader is None and not automatic:
-        return _make_ready_as_it_is(plan)
+        return _make_ready_as_it_is(plan, learnt)
     calm: set[torch.device] = set()  # devices on which nothing unusual holds
     keeps = plan.move is not None and plan.move.float64 == "keep"
     tensor, doubles = torch.Tensor, frozenset() if keeps else _DOUBLES
     ordinary, overrides, bring = is_ordinary, OVERRIDES.get, _make_bring(plan, reader)
-    cuts, size = plan.batch is not None, _most(plan.batch)
+    cuts, size, is_large = plan.batch is not None, _most(plan.batch), _is_large(plan)
 
     def ready(subject: Any, x: Any) -> Any:
         try:
             if overrides() is not None or (
-                cuts and (type(n := x.shape[0]) is not int or n > size)
+                cuts
+                and (
+                    type(n := x.shape[0]) is not int
+                    or learnt.tight
+                    or (n > size and is_large(x, n))
+                )
             ):
                 return COLD
             first = anchor(subject)
@@ -72,14 +96,19 @@ def make_ready(plan: Plan, reader: InputReader | None) -> _Ready:
     return ready
 
 
-def _make_ready_as_it_is(plan: Plan) -> _Ready:
+def _make_ready_as_it_is(plan: Plan, learnt: Learnt | _Nothing) -> _Ready:
     ordinary, overrides = is_ordinary, OVERRIDES.get
-    cuts, size = plan.batch is not None, _most(plan.batch)
+    cuts, size, is_large = plan.batch is not None, _most(plan.batch), _is_large(plan)
 
     def ready(subject: Any, x: Any) -> Any:
         try:
             if overrides() is not None or (
-                cuts and (type(n := x.shape[0]) is not int or n > size)
+                cuts
+                and (
+                    type(n := x.shape[0]) is not int
+                    or learnt.tight
+                    or (n > size and is_large(x, n))
+                )
             ):
                 return COLD
         except _NOT_COMMON:
@@ -95,7 +124,16 @@ _DOUBLES: Final = frozenset({torch.float64, torch.complex128})
 
 
 def _most(batch: Batch | None) -> float:
-    return math.inf if batch is None or batch.size == "auto" else batch.size
+    """Return how many items are one chunk whatever they are."""
+    if batch is None or batch.size == "all":
+        return math.inf
+    return FEW if batch.size == "auto" else batch.size
+
+
+def _is_large(plan: Plan) -> Callable[[Any, int], bool]:
+    if plan.batch is None or plan.batch.size != "auto":
+        return lambda x, n: True  # noqa: ARG005
+    return lambda x, n: n > MANY or math.prod(x.shape) > SMALL
 
 
 def _switches(device: torch.device) -> bool:

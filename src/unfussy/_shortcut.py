@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 
 import torch
 
-from unfussy._batching import is_out_of_memory
+from unfussy._batching import drop_frames, is_out_of_memory
 from unfussy._call import Planner
 from unfussy._devices import place_of
 from unfussy._lease import LEASES, EvalLease, needs_lease
@@ -53,6 +53,7 @@ def make_short(fn: _Function, plan: Plan, planner: Planner) -> _Two:
             if not splits or not is_out_of_memory(error):
                 raise
             refusal = f"{type(error).__name__}: {error}"
+            drop_frames(error)
         # Outside the except block, so that nothing of the attempt is alive.
         return planner.run((subject, x), {}, refusal)
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import torch
 
 __all__ = [
+    "AllItemsFailedError",
     "AmbiguousBatchError",
     "CheckpointError",
     "DeviceError",
@@ -47,6 +48,10 @@ class TreeError(UnfussyError, ValueError):
 
 class AmbiguousBatchError(UnfussyError, ValueError):
     """It cannot be told which arguments or results carry the batch."""
+
+
+class AllItemsFailedError(UnfussyError, RuntimeError):
+    """Every item of a call with ``on_error="skip"`` raised; the first is the cause."""
 
 
 class DeviceError(UnfussyError, RuntimeError):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import inspect
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -18,11 +16,12 @@ from unfussy import __version__
 from unfussy._compile import planned
 from unfussy._explain import explain
 from unfussy._hardware import get_best_device, get_device_info
-from unfussy._mixin import EasyOptions
 from unfussy._options import configure
 from unfussy._proxy import unfuss
 from unfussy.cli.building import build_model, read_settings
-from unfussy.cli.files import check_output, read_input, write_output
+from unfussy.cli.inputs import read_input, read_whole
+from unfussy.cli.outputs import check_output
+from unfussy.cli.running import Order, carry_out
 from unfussy.errors import InputValueError, UnfussyError
 
 __all__ = ["app"]
@@ -60,7 +59,8 @@ def run(
     ],
     *,
     out: Annotated[
-        Path | None, typer.Option(help="Where to write: .npy, .npz or .pt.")
+        Path | None,
+        typer.Option(help="Where to write: .npy, .npz, .pt, or a folder of .npy."),
     ] = None,
     checkpoint: Annotated[
         Path | None, typer.Option(help="The weights: a file, or a folder.")
@@ -73,8 +73,16 @@ def run(
     ] = None,
     seed: Annotated[int, typer.Option(help="Of weights, if there is no file.")] = 0,
     batch_size: Annotated[
-        int | None, typer.Option(min=1, help="Items in a chunk.")
+        int | None,
+        typer.Option(
+            min=1,
+            help="Items in a chunk: INPUT is a batch, whose results are saved as they "
+            "come, and a run that was ended goes on when it is called again.",
+        ),
     ] = None,
+    restart: Annotated[
+        bool, typer.Option("--restart", help="Begin anew, whatever is there of it.")
+    ] = False,
     precision: Annotated[
         str | None,
         typer.Option(help="auto, fp32, fp16, bf16 or inherit, if not the model's own."),
@@ -88,7 +96,14 @@ def run(
         typer.Option(help="Show a bar; by default where a terminal is."),
     ] = None,
 ) -> None:
-    """Call METHOD of MODEL on a file, and write the result to a file."""
+    """
+    Call METHOD of MODEL on a file, and write the result to a file.
+
+    With --batch-size, or if METHOD is one that cuts its input anyhow, the first
+    dimension of INPUT (or the pictures of a folder) are items. Then results go to a
+    .npy file or a folder as they come, and the same command goes on after a kill.
+    Otherwise INPUT is given to METHOD in one call.
+    """
     with _readable_errors():
         if out is None and not explain_only:
             raise InputValueError("say where the result goes: --out FILE")
@@ -107,17 +122,16 @@ def run(
         extra = read_settings(argument or [])
         if explain_only:
             call = configure(found, **settings, out="numpy")
-            typer.echo(str(explain(call, inputs, **extra)))
+            typer.echo(str(explain(call, read_whole(inputs), **extra)))
             return
         assert out is not None  # noqa: S101 - checked above
         if checkpoint is None:
             _say(f"No checkpoint: {weights}. Results mean nothing.", "yellow")
         shows = sys.stderr.isatty() if progress is None else progress
-        call = _with_settings(found, {**settings, "progress": shows})
         start = time.perf_counter()
-        result = call(inputs, **extra)
+        order = Order(found, inputs, extra, settings, out, restart, shows, _say)
+        typer.echo(carry_out(order))
         seconds = time.perf_counter() - start
-        typer.echo(write_output(out, result))
         _say(f"{model} {method} on {place}: {seconds:.2f} s")
 
 
@@ -163,12 +177,3 @@ def _find_method(model: Any, method: str) -> Callable[..., Any]:
         kind = type(model).__name__
         raise InputValueError(f"{method!r} of {kind} is not decorated")
     return cast("Callable[..., Any]", getattr(unfuss(model), method))
-
-
-def _with_settings(
-    method: Callable[..., Any], settings: dict[str, Any]
-) -> Callable[..., Any]:
-    # An easy method gets its own keywords: it may do more than what is planned.
-    if set(EasyOptions.__annotations__) <= set(inspect.signature(method).parameters):
-        return functools.partial(method, **settings, return_numpy=True)
-    return configure(method, **settings, out="numpy")

@@ -6,6 +6,7 @@ need nothing; the strategies, in `unfussy.testing.strategies`, need the extra
 ``testing`` (Hypothesis and pytest).
 """
 
+from unfussy.testing._arena import Arena
 from unfussy.testing._awkward import AWKWARD_INPUTS, AwkwardInput
 from unfussy.testing._fake import FakeDevice, fake_device
 from unfussy.testing._laws import (
@@ -31,6 +32,7 @@ __all__ = [
     "OOM_ERRORS",
     "OOM_LOOKALIKES",
     "OOM_SUSPECTS",
+    "Arena",
     "Attempt",
     "AwkwardInput",
     "Copy",

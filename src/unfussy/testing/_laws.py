@@ -255,7 +255,7 @@ def assert_batched_equals_whole(
     Raises:
         AssertionError: If results differ by more than rounding, in form or in order.
     """
-    whole = configure(method, batch_size="auto")(*args, **kwargs)
+    whole = configure(method, batch_size="all")(*args, **kwargs)
     for size in sizes:
         chunked = configure(method, batch_size=size)(*args, **kwargs)
         _assert_equal(chunked, whole, f"in chunks of {size}")

@@ -185,6 +185,15 @@ OOM_LOOKALIKES: Final[Mapping[str, ErrorText]] = MappingProxyType(
         ),
         "shapes": _runtime("mat1 and mat2 shapes cannot be multiplied (8x3 and 4x2)"),
         "other_program": _runtime("The tile server ran out of memory. Try later."),
+        "quota": _runtime("RESOURCE_EXHAUSTED: Quota exceeded for requests a minute"),
+        "kernel": _runtime(
+            "out of resource: shared memory, Required: 114688, Hardware limit: 101376. "
+            "Reducing block sizes or `num_stages` may help."
+        ),
+        "shared_file": _runtime(
+            "unable to mmap 64 bytes from file </torch_1_2>: Cannot allocate memory "
+            "(12)"
+        ),
         "value": ErrorText(ValueError, (_CUDA,)),
         "process": ErrorText(OSError, (errno.ENOMEM, "Cannot allocate memory")),
         "aftermath": ErrorText(

@@ -10,9 +10,17 @@ from PIL import Image
 from torch import nn
 from typer.testing import CliRunner
 
-from unfussy import EasyInferenceMixin, ImageLike, easy, inference
+from unfussy import (
+    EasyInferenceMixin,
+    ImageLike,
+    auto_device,
+    batched,
+    easy,
+    inference,
+)
 from unfussy.cli import main
 from unfussy.cli.app import app
+from unfussy.cli.inputs import read_input
 from unfussy.models.vposer import VPoser
 
 POSES = np.random.default_rng(0).normal(0, 0.3, size=(7, 21, 3))
@@ -52,6 +60,59 @@ class Detector:
 class Gallery(EasyInferenceMixin, nn.Module, easy="sizes"):
     def sizes(self, pictures: list[ImageLike]):
         return torch.tensor([[*picture.size] for picture in pictures])
+
+
+class Fragile(nn.Module):
+    """Breaks once it has computed a few items, as if it were killed."""
+
+    n_left, sizes = 99, ()
+
+    @batched(size=4)
+    @auto_device
+    def rows(self, x, scale=2.0):
+        if Fragile.n_left < len(x):
+            raise KeyboardInterrupt
+        Fragile.n_left -= len(x)
+        Fragile.sizes = (*Fragile.sizes, len(x))
+        return scale * x
+
+    @batched(size=4)
+    @auto_device
+    def several(self, x):
+        return {"z": self.rows(x), "norm": x.norm(dim=-1)}
+
+    @batched(size=4, item=1)
+    @auto_device
+    def mean(self, x):
+        return x.mean(-1)
+
+    @batched(size=4, item=2)
+    @auto_device
+    def peak(self, frames):
+        return frames.amax((1, 2))[:, None]
+
+    @easy
+    def center(self, x):
+        return x - x.mean(0)
+
+    @batched(size=4, over="x")
+    @auto_device
+    def project(self, matrix, x=None):
+        return matrix @ torch.ones(3, dtype=matrix.dtype)
+
+    def whole(self, x):
+        return x - x.mean(0)
+
+    @batched(size=2)
+    def widths(self, pictures: list):
+        Fragile.sizes = (*Fragile.sizes, len(pictures))
+        return torch.tensor([[picture.width] for picture in pictures])
+
+
+@pytest.fixture(autouse=True)
+def fragile():
+    yield Fragile
+    Fragile.n_left, Fragile.sizes = 99, ()
 
 
 @pytest.fixture
@@ -196,6 +257,188 @@ def test_pictures_and_folders_of_them_are_read(run, tmp_path):
         "run", f"{__name__}:Doubler", "constant", folder / "0.png", "--out", out
     )
     assert "the result holds no array" in single.stderr
+
+
+# --- by parts ----------------------------------------------------------------------
+
+ROWS = np.arange(30.0, dtype=np.float32).reshape(10, 3)
+MANY_ROWS = np.arange(900.0).reshape(300, 3)
+FRAGILE = f"{__name__}:Fragile"
+
+
+@pytest.fixture
+def rows(tmp_path):
+    np.save(tmp_path / "x.npy", ROWS)
+    return tmp_path / "x.npy"
+
+
+def test_a_run_that_was_ended_goes_on(run, rows, fragile, tmp_path):
+    out = tmp_path / "z.npy"
+    fragile.n_left = 9  # one to see what comes, and two chunks
+    ended = run("run", FRAGILE, "rows", rows, "--out", out)
+    assert ended.exit_code != 0
+    assert "8 of 10 items are done; the same command goes on there" in ended.stderr
+    assert not out.exists()
+    fragile.n_left, fragile.sizes = 99, ()
+
+    done = run("run", FRAGILE, "rows", rows, "--out", out)
+
+    assert done.exit_code == 0, done.output
+    assert "goes on at item 8 of 10" in done.stderr
+    assert done.stdout == f"{out}: (10, 3) float32\n"
+    assert fragile.sizes == (2,)
+    np.testing.assert_array_equal(np.load(out), 2 * ROWS)
+
+
+def test_what_is_there_is_not_computed_again_unless_asked(run, rows, fragile, tmp_path):
+    out = tmp_path / "z.npy"
+    run("run", FRAGILE, "rows", rows, "--out", out)
+    fragile.sizes = ()
+
+    again = run("run", FRAGILE, "rows", rows, "--out", out)
+    assert fragile.sizes == ()
+    anew = run("run", FRAGILE, "rows", rows, "--out", out, "--restart")
+
+    assert (again.exit_code, anew.exit_code) == (0, 0)
+    assert "is there already; --restart computes it anew" in again.stderr
+    assert again.stdout == anew.stdout == f"{out}: (10, 3) float32\n"
+    assert sum(fragile.sizes) == 11
+
+
+def test_the_file_of_another_job_is_left_alone(run, rows, fragile, tmp_path):
+    out = tmp_path / "z.npy"
+    run("run", FRAGILE, "rows", rows, "--out", out)
+
+    other = run("run", FRAGILE, "rows", rows, "--out", out, "--argument", "scale=3")
+
+    assert other.exit_code == 1
+    assert "other arguments (none, and now scale=3)" in other.stderr
+    assert "replace it with --restart" in other.stderr
+    np.testing.assert_array_equal(np.load(out), 2 * ROWS)
+
+
+def test_several_arrays_go_to_a_folder_by_parts(run, rows, fragile, tmp_path):
+    out = tmp_path / "z"
+
+    done = run("run", FRAGILE, "several", rows, "--out", f"{out}/")
+
+    assert done.stdout == f"{out}: norm (10,) float32, z (10, 3) float32\n"
+    np.testing.assert_array_equal(np.load(out / "z.npy"), 2 * ROWS)
+
+
+def test_a_batch_size_cuts_what_is_not_cut_by_itself(run, rows, fragile, tmp_path):
+    whole = run("run", FRAGILE, "whole", rows, "--out", tmp_path / "a.npy")
+    cut = run(
+        *("run", FRAGILE, "whole", rows, "--out", tmp_path / "b.npy"),
+        *("--batch-size", 5),
+    )
+
+    assert (whole.exit_code, cut.exit_code) == (0, 0)
+    np.testing.assert_array_equal(np.load(tmp_path / "a.npy"), ROWS - ROWS.mean(0))
+    np.testing.assert_array_equal(
+        np.load(tmp_path / "b.npy")[5:], ROWS[5:] - ROWS[5:].mean(0)
+    )
+
+
+@pytest.mark.parametrize(
+    ("method", "values", "expected"),
+    [
+        ("mean", ROWS[0], 1.0),
+        ("peak", ROWS, [29.0]),
+        ("center", MANY_ROWS, MANY_ROWS - MANY_ROWS.mean(0)),
+        ("project", np.eye(3), np.ones(3)),
+    ],
+    ids=["item", "frames", "easy", "other argument"],
+)
+def test_what_is_no_batch_is_not_cut(run, tmp_path, method, values, expected):
+    np.save(tmp_path / "x.npy", values)
+
+    done = run("run", FRAGILE, method, tmp_path / "x.npy", "--out", tmp_path / "z.npy")
+
+    assert done.exit_code == 0, done.output
+    np.testing.assert_array_equal(np.load(tmp_path / "z.npy"), expected)
+
+
+def test_arrays_in_files_are_not_read_before_they_are_used(rows):
+    assert isinstance(read_input(rows), np.memmap)
+
+
+@pytest.mark.parametrize("shape", [(21, 3), (63,)])
+def test_one_single_pose_is_not_cut(run, tmp_path, shape):
+    np.save(tmp_path / "x.npy", POSES[0].reshape(shape))
+
+    done = run(
+        *("run", "vposer", "encode", tmp_path / "x.npy", "--batch-size", 3),
+        *("--out", tmp_path / "z.npy"),
+    )
+
+    assert done.stdout.endswith("z.npy: (32,) float32\n"), done.output
+
+
+def test_an_empty_batch_has_no_rows(run, tmp_path):
+    np.save(tmp_path / "x.npy", ROWS[:0])
+
+    done = run("run", FRAGILE, "rows", tmp_path / "x.npy", "--out", tmp_path / "z.npy")
+
+    assert done.stdout.endswith("z.npy: (0, 3) float32\n"), done.output
+
+
+def test_pictures_of_a_folder_are_opened_one_at_a_time(
+    run, fragile, tmp_path, monkeypatch
+):
+    folder, seen = tmp_path / "photos", []
+    folder.mkdir()
+    for i in range(12):
+        Image.new("L", (i + 1, 3)).save(folder / f"{i:02}.png")
+    opening = Image.open
+
+    def watched(file):
+        seen.append((file.name, len(fragile.sizes)))
+        return opening(file)
+
+    monkeypatch.setattr(Image, "open", watched)
+    out = tmp_path / "z.npy"
+
+    done = run("run", FRAGILE, "widths", folder, "--out", out)
+
+    assert done.exit_code == 0, done.output
+    assert np.load(out).ravel().tolist() == [*range(1, 13)]
+    assert len(seen) == 13  # one twice, to see what comes of it
+    assert seen[-1] > ("11.png", 3)  # when others were computed already
+    Image.new("L", (9, 3)).save(folder / "00.png")
+    changed = run("run", FRAGILE, "widths", folder, "--out", out)
+    assert "other source (12 items, pictures" in changed.stderr
+
+
+def test_a_broken_picture_is_told_and_the_others_are_kept(run, fragile, tmp_path):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for i in range(5):
+        Image.new("L", (i + 1, 3)).save(folder / f"{i}.png")
+    (folder / "4.png").write_text("nothing")
+
+    done = run("run", FRAGILE, "widths", folder, "--out", tmp_path / "z.npy")
+
+    assert done.exit_code == 1
+    assert re.search("Error: the picture .*4.png cannot be read", done.stderr)
+    assert "4 of 5 items are done" in done.stderr
+
+
+def test_one_call_may_give_a_folder_too(run, tmp_path):
+    np.save(tmp_path / "x.npy", np.ones((5, 3)))
+    out = tmp_path / "z"
+
+    done = run("run", f"{__name__}:Doubler", "embed", tmp_path / "x.npy", "--out", out)
+
+    assert done.stdout.startswith(f"{out}: z (5, 2) float32, parts.0 (5, 3) ")
+    assert np.load(out / "parts.1.npy").shape == (5, 3)
+    single = run("run", "vposer", "decode", tmp_path / "z" / "z.npy", "--out", out)
+    assert single.exit_code == 1
+    array = run(
+        *("run", f"{__name__}:Detector", "detect", tmp_path / "x.npy"),
+        *("--out", tmp_path / "y"),
+    )
+    assert "the result is one array, and" in array.stderr
 
 
 def test_devices_are_listed(run):

@@ -7,8 +7,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from unfussy import batched, configure
-from unfussy._batching import join
-from unfussy._batching.collate import cut
+from unfussy._batching import join, take
 from unfussy.testing import simulate_oom
 
 pytestmark = pytest.mark.property
@@ -35,7 +34,7 @@ def test_cutting_and_joining_changes_nothing(data, length, size):
     tensors = shapes.map(lambda shape: torch.rand(length, *shape))
     tree = data.draw(nestings(st.one_of(tensors, tensors.map(list), st.just("k"))))
     starts = range(0, max(length, 1), size)
-    parts = [cut(tree, start, min(start + size, length)) for start in starts]
+    parts = [take(tree, range(start, min(start + size, length))) for start in starts]
 
     joined = join(parts, [min(size, length - start) for start in starts])
 

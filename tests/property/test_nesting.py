@@ -18,7 +18,7 @@ class Both(nn.Module):
 
     def __init__(self, kind, decorate):
         super().__init__()
-        self.child = kind()
+        self.child = kind().eval()  # a batch norm that is trained may not be cut
         self.seen = []
         self.inner = decorate(type(self)._inner).__get__(self)
         self.flat = decorate(type(self)._inner).__get__(self)

@@ -170,8 +170,8 @@ def test_many_different_options_do_not_pile_up(net, x):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"size": 3}, "there is no option 'size'; there are batch_size, copy, "),
-        ({"batch_size": 0}, "batch_size is 'auto' or a whole number from 1, got 0"),
+        ({"size": 3}, "there is no option 'size'; there are batch_size, budget, "),
+        ({"batch_size": 0}, "batch_size is 'auto', 'all' or a whole .* got 0"),
         ({"precision": "fp8"}, "precision is one of .* got 'fp8'"),
         ({"out": "list"}, "out is one of 'tensor', 'numpy', 'mirror', got 'list'"),
         ({"over": [1]}, "over names parameters"),

@@ -94,7 +94,7 @@ class Chunked:
         self._name, self._n = known.method.name, next(iter(lengths.values()))
         self._inputs = inputs
         self._hows = collations(lengths, known.batch, known.method)
-        self._values = prepared(inputs, self._hows)
+        self._values = prepared(inputs, self._hows, known.batch)
         self._draws = Draws(x for name, x in inputs.items() if name not in lengths)
         self._layout = lay_out(
             list(self._values.values()),

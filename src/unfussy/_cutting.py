@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from unfussy._batching import Batch, Collation, Form, Indices, Layout, take
+from unfussy._batching.sealing import has_sealed, seal, unsealed
 from unfussy._batching.stacking import as_arrays, lengthened
 from unfussy._inputs import Arguments
 from unfussy._method import Method
@@ -39,10 +40,20 @@ def _collation(name: str, batch: Batch, method: Method) -> Collation:
     return Collation(form) if batch.pad is None else Collation(form, batch.pad)
 
 
-def prepared(inputs: Mapping[str, Tree], hows: _Hows) -> dict[str, Tree]:
-    """Return the batch arguments with numbers as arrays, where they become tensors."""
+def prepared(
+    inputs: Mapping[str, Tree], hows: _Hows, batch: Batch
+) -> dict[str, Tree]:
+    """
+    Return the batch arguments, ready to be cut.
+
+    Numbers are arrays where they become tensors; what is shared among items is sealed.
+    """
+    declared, nested = batch.over is not None, batch.ragged != "equal"
+    found = {
+        name: seal(inputs[name], declared=declared, nested=nested) for name in hows
+    }
     return {
-        name: inputs[name] if how.form == "list" else as_arrays(inputs[name])
+        name: found[name] if how.form == "list" else as_arrays(found[name])
         for name, how in hows.items()
     }
 
@@ -71,6 +82,7 @@ class Cutting:
         "_layout",
         "_method",
         "_n",
+        "_sealed",
         "_values",
     )
 
@@ -91,6 +103,7 @@ class Cutting:
         self._injected = {
             name: kind for name, kind in batch.injected().items() if name not in values
         }
+        self._sealed = {name for name, value in values.items() if has_sealed(value)}
         self._device = _device_of(values.values()) if self._injected else _CPU
 
     def of(self, indices: Indices) -> Arguments:
@@ -124,7 +137,8 @@ class Cutting:
 
     def _with(self, parts: Mapping[str, Any]) -> Arguments:
         args, kwargs = list(self._args), dict(self._kwargs)
-        for name, part in parts.items():
+        for name, cut in parts.items():
+            part = unsealed(cut) if name in self._sealed else cut
             i = self._at.get(name)
             if i is None:
                 kwargs[name] = part

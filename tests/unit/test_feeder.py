@@ -213,7 +213,16 @@ def wait_until(holds):
     assert holds()
 
 
+@pytest.fixture
+def interrupts():
+    """Ctrl-C raises, which it does not by itself in a job in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="no signals for threads")
+@pytest.mark.usefixtures("interrupts")
 def test_an_interrupt_while_waiting_ends_the_thread():
     main = threading.main_thread().ident
 

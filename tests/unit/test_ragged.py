@@ -680,3 +680,20 @@ def test_draws_are_explained_in_order():
 
     assert [chunk.tolist() for chunk in told.chunks.chunks] == [[0, 1], [2]]
     assert told.chunks.padded == 7
+
+
+def test_numbers_and_sparse_tensors_in_a_structure_are_shared_and_not_cut():
+    table, seen = torch.eye(4).to_sparse(), []
+
+    @batched(size=2, cost=lambda item: len(item["size"]))
+    def run(module, x):
+        seen.append(x)
+        return x["x"]
+
+    given = {"x": torch.arange(5.0), "size": [224, 224, 3], "none": [], "table": table}
+    result = run(NET, given)
+
+    assert torch.equal(result, given["x"])
+    assert [x["x"].tolist() for x in seen] == [[0, 1], [2, 3], [4]]
+    assert all(x["size"] == [224, 224, 3] and x["none"] == [] for x in seen)
+    assert all(x["table"] is table for x in seen)

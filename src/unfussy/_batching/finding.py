@@ -20,7 +20,7 @@ from unfussy._batching.joining import describe
 from unfussy._tree import Tree, node_for
 from unfussy.errors import AmbiguousBatchError, DoesNotFitError
 
-__all__ = ["find_batch"]
+__all__ = ["can_be_sliced", "find_batch", "is_batch_list"]
 
 
 def find_batch(
@@ -116,11 +116,10 @@ def _different(
 def _lengths(value: Tree, *, declared: bool, nested: bool) -> Iterator[int]:
     """Yield the number of items of every part of *value* that can be cut."""
     if isinstance(value, (torch.Tensor, np.ndarray)):
-        if value.ndim and _can_be_sliced(value):
+        if value.ndim and can_be_sliced(value):
             yield value.shape[0]
     elif isinstance(value, list):
-        rows = nested and len(value) > 0 and type(value[0]) in (list, tuple)
-        if declared or rows or not is_numbers(value):
+        if is_batch_list(value, declared=declared, nested=nested):
             yield len(value)
     elif not isinstance(value, PackedSequence):
         node = node_for(type(value))
@@ -128,7 +127,14 @@ def _lengths(value: Tree, *, declared: bool, nested: bool) -> Iterator[int]:
             yield from _lengths(child, declared=declared, nested=nested)
 
 
-def _can_be_sliced(value: Any) -> bool:
+def is_batch_list(value: list[Any], *, declared: bool, nested: bool) -> bool:
+    """Tell whether the entries of a list are items, and not numbers of a size."""
+    rows = nested and len(value) > 0 and type(value[0]) in (list, tuple)
+    return declared or rows or not is_numbers(value)
+
+
+def can_be_sliced(value: Any) -> bool:
+    """Tell whether a tensor or array has rows that can be had one by one."""
     return isinstance(value, np.ndarray) or (
         value.layout is torch.strided and not value.is_nested
     )

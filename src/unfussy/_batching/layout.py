@@ -18,6 +18,7 @@ from unfussy._arrays import is_numbers
 from unfussy._batching.batch import Batch
 from unfussy._batching.collate import Indices, item_at
 from unfussy._batching.joining import is_array
+from unfussy._batching.sealing import has_sealed, unsealed
 from unfussy._batching.sizes import (
     bytes_per_item,
     kinds_of,
@@ -106,7 +107,10 @@ def lay_out(
 def _costs(
     values: Sequence[Tree], n: int, cost: Callable[..., float], method: str
 ) -> Lengths:
-    found = [float(cost(*(item_at(value, i) for value in values))) for i in range(n)]
+    opened = unsealed if any(map(has_sealed, values)) else lambda item: item
+    found = [
+        float(cost(*(opened(item_at(value, i)) for value in values))) for i in range(n)
+    ]
     costs = np.array(found, dtype=np.float64)
     usable = np.isfinite(costs) & (costs >= 0)
     if not usable.all():

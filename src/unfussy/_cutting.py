@@ -40,9 +40,7 @@ def _collation(name: str, batch: Batch, method: Method) -> Collation:
     return Collation(form) if batch.pad is None else Collation(form, batch.pad)
 
 
-def prepared(
-    inputs: Mapping[str, Tree], hows: _Hows, batch: Batch
-) -> dict[str, Tree]:
+def prepared(inputs: Mapping[str, Tree], hows: _Hows, batch: Batch) -> dict[str, Tree]:
     """
     Return the batch arguments, ready to be cut.
 

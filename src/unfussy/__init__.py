@@ -15,6 +15,7 @@ from unfussy._batching import (
     Pack,
     Pad,
     plan,
+    plan_windows,
 )
 from unfussy._cpu import CpuTuning, tune_cpu
 from unfussy._decorators import (
@@ -72,6 +73,7 @@ __all__ = [
     "options",
     "patch",
     "plan",
+    "plan_windows",
     "register",
     "returns",
     "run_to",

@@ -33,6 +33,7 @@ from unfussy._batching.planner import plan
 from unfussy._batching.stacking import Collation, Form, collate
 from unfussy._batching.transfer import Downloader, Uploader
 from unfussy._batching.unpadding import Unpadder
+from unfussy._batching.windows import plan_windows
 from unfussy._batching.work import Work
 
 __all__ = [
@@ -77,6 +78,7 @@ __all__ = [
     "memory_of",
     "oom_kind",
     "plan",
+    "plan_windows",
     "release_memory",
     "take",
 ]

@@ -19,6 +19,7 @@ from unfussy._hardware import get_best_device, get_device_info
 from unfussy._options import configure
 from unfussy._proxy import unfuss
 from unfussy.cli.building import build_model, read_settings
+from unfussy.cli.gallery import gallery
 from unfussy.cli.inputs import read_input, read_whole
 from unfussy.cli.outputs import check_output
 from unfussy.cli.running import Order, carry_out
@@ -33,6 +34,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Plain model methods, easy to call.",
 )
+app.add_typer(gallery, name="gallery")
 
 
 @app.callback(invoke_without_command=True)

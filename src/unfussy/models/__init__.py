@@ -8,5 +8,8 @@ from typing import Final
 
 __all__ = ["FAMILIES"]
 
-FAMILIES: Final = {"vposer": "unfussy.models.vposer:VPoser"}
+FAMILIES: Final = {
+    "adaface": "unfussy.models.adaface:AdaFace",
+    "vposer": "unfussy.models.vposer:VPoser",
+}
 """Where the main class of each family is, by the name the command line takes."""

@@ -21,7 +21,8 @@ nox.needs_version = ">=2026.10"
 nox.options.default_venv_backend = "virtualenv"
 nox.options.reuse_venv = "yes"
 nox.options.sessions = [
-    *("lint", "types", "docs", "examples", "properties", "containers", "tests")
+    *("lint", "types", "docs", "examples", "properties"),
+    *("containers", "faces", "tests"),
 ]
 
 ROOT = Path(__file__).parent
@@ -126,6 +127,16 @@ def containers(session: nox.Session) -> None:
     """Test containers of packages that are too heavy for every day."""
     session.install("-e", ".[all]", "--group", "tests", "--group", "containers")
     session.run("pytest", "tests/containers", *session.posargs)
+
+
+@nox.session
+def faces(session: nox.Session) -> None:
+    """Test faces with trained weights on a photograph, and the export to ONNX."""
+    session.install("-e", ".[all]", "--group", "tests", "--group", "faces")
+    # It asks for releases of torch and Pillow that are years old.
+    session.install("--no-deps", "facenet-pytorch")
+    files = ["tests/models/test_mtcnn.py", "tests/models/test_adaface_network.py"]
+    session.run("pytest", *files, *session.posargs)
 
 
 @nox.session(default=False)

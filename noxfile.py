@@ -39,6 +39,8 @@ def environment(session: nox.Session) -> None:
     session.install("-e", ".[all]", "--group", "dev")
 
 
+WITH_TRAINED_FACES = ["adaface_network", "face_search", "mtcnn"]
+
 usual = nox.session(python=False, requires=["environment"])
 
 
@@ -135,7 +137,7 @@ def faces(session: nox.Session) -> None:
     session.install("-e", ".[all]", "--group", "tests", "--group", "faces")
     # It asks for releases of torch and Pillow that are years old.
     session.install("--no-deps", "facenet-pytorch")
-    files = ["tests/models/test_mtcnn.py", "tests/models/test_adaface_network.py"]
+    files = [f"tests/models/test_{name}.py" for name in WITH_TRAINED_FACES]
     session.run("pytest", *files, *session.posargs)
 
 

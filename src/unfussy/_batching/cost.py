@@ -139,9 +139,10 @@ class CostFit:
         units, seconds = samples.T
         misses = np.abs(_times(_fit(units, seconds), units) / seconds - 1)
         kept = np.argsort(misses, kind="stable")[: len(misses) - len(misses) // 5]
-        units, seconds = units[kept], seconds[kept]
-        if units.max() < _SPREAD * units.min():
+        if not _tells_sizes_apart(units):
             return None
+        if _tells_sizes_apart(units[kept]):
+            units, seconds = units[kept], seconds[kept]
         return _fit(units, seconds)
 
     def knee(self, share: float = 0.05) -> float | None:
@@ -153,6 +154,10 @@ class CostFit:
         """
         cost = self.cost
         return None if cost is None else cost.ratio * (1 / share - 1)
+
+
+def _tells_sizes_apart(units: _Floats) -> bool:
+    return bool(units.max() >= _SPREAD * units.min())
 
 
 def _fit(units: _Floats, seconds: _Floats) -> Cost:

@@ -78,7 +78,7 @@ def committed(path):
 def kill_runs(kills, seed):
     """Return what the script prints."""
     assert RECORD.size == journal._SIZE
-    chance = random.Random(seed)  # noqa: S311 - a test
+    chance = random.Random(seed)
     killed = results = exact = twice = 0
     while killed < kills:
         kind = chance.choice(["array", "list", "generator"])

@@ -40,7 +40,7 @@ def write(path, rows, pause=0.0):
 
 def kill_writers(kills, seed):
     """Return how many writers were killed, how many results came, and how many well."""
-    chance = random.Random(seed)  # noqa: S311 - a test
+    chance = random.Random(seed)
     killed = results = exact = 0
     while killed < kills:
         name, rows = chance.choice(["x.npy", "x"]), chance.choice([SOURCE, None])

@@ -97,7 +97,7 @@ _OUTS = ["gallery", "x.npy", "x.npz", "x.pth"]
 
 def kill_runs(kills, seed):
     """Return how many runs were killed, how many results came, and how many well."""
-    chance = random.Random(seed)  # noqa: S311 - a test
+    chance = random.Random(seed)
     killed = results = exact = 0
     sink._SECONDS = 0.0  # every block is committed, so that there is much to go on from
     while killed < kills:

@@ -80,7 +80,7 @@ TRACES = {
     ".table, which now holds": keep_what_inference_makes,
     "torch's random state": lambda *_: torch.rand(1),
     "NumPy's random state": lambda *_: np.random.rand(),  # noqa: NPY002
-    "Python's random state": lambda *_: random.random(),  # noqa: S311
+    "Python's random state": lambda *_: random.random(),
     "inputs[0]['y']": lambda _, inputs, __: inputs["y"].add_(1),
     "what inputs[0]['y'] is": lambda _, inputs, __: inputs.update(y=x.clone()),
     "what inputs[0]['z'] is": lambda _, inputs, __: inputs.update(z=0),

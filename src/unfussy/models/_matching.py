@@ -2,16 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Final
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final, TypeVar
 
+import torch
 from torch import Tensor, nn
 
-from unfussy.errors import CheckpointError
+from unfussy.errors import CheckpointError, InputTypeError
+from unfussy.models._checkpoints import strip_prefixes
 
-__all__ = ["load_strictly"]
+__all__ = ["build_empty", "load_strictly", "own_part"]
+
+M = TypeVar("M", bound=nn.Module)
 
 _SHOWN: Final = 4
+
+
+def build_empty(make: Callable[[], M], /) -> M:
+    """
+    Return what *make* makes, on the CPU, with memory for its weights but no values.
+
+    It is made without memory first, so that no layer draws numbers that are then
+    thrown away.
+    """
+    with torch.device("meta"):
+        model = make()
+    return model.to_empty(device="cpu")
+
+
+def own_part(
+    state: object, /, prefixes: tuple[str, ...], foreign: tuple[str, ...] = ()
+) -> dict[str, Tensor]:
+    """
+    Return what of *state* is a family's own, under its own keys.
+
+    Args:
+        state: A state dict as it was saved.
+        prefixes: What wrappers put before keys.
+        foreign: How keys begin that belong to something else.
+
+    Raises:
+        InputTypeError: If *state* is no mapping.
+    """
+    if not isinstance(state, Mapping):
+        kind = type(state).__name__
+        raise InputTypeError(f"a state dict maps keys to tensors, got a {kind}")
+    stripped = strip_prefixes(state, prefixes)
+    return {key: x for key, x in stripped.items() if not key.startswith(foreign)}
 
 
 def load_strictly(

@@ -10,20 +10,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import isqrt
 from os import PathLike
-from pathlib import Path
 from typing import Final, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from unfussy.errors import CheckpointError, InputTypeError
-from unfussy.models._checkpoints import (
-    read_state_dict,
-    strip_prefixes,
-    write_state_dict,
-)
-from unfussy.models._locating import SUFFIXES, find_weights
-from unfussy.models._matching import load_strictly
+from unfussy.errors import CheckpointError
+from unfussy.models._checkpoints import read_state_dict
+from unfussy.models._locating import find_weights
+from unfussy.models._matching import build_empty, load_strictly, own_part
 from unfussy.models.adaface.network import ARCHITECTURES, SIZES, Architecture
 
 __all__ = [
@@ -32,7 +27,6 @@ __all__ = [
     "build_seeded",
     "read_weights",
     "recipe_of",
-    "save_weights",
 ]
 
 M = TypeVar("M", bound=nn.Module)
@@ -43,7 +37,7 @@ ADVICE: Final = (
 )
 _PREFIXES: Final = ("model.", "module.", "net.")
 # What a training checkpoint has beside the backbone: the classes it was trained on.
-_FOREIGN: Final = "head."
+_FOREIGN: Final = ("head.",)
 _OCCLUSION: Final = {
     "occlusion_head.conv.0.weight": 1,
     "occlusion_head.conv1.weight": 2,
@@ -72,7 +66,7 @@ def build_seeded(make: Callable[[], M], seed: int, /) -> M:
 
     They have the official distribution, Kaiming's. No global random state is touched.
     """
-    model = _build_empty(make)
+    model = build_empty(make)
     generator = torch.Generator().manual_seed(seed)
     for layer in model.modules():
         if isinstance(layer, (nn.BatchNorm1d, nn.BatchNorm2d)):
@@ -109,7 +103,7 @@ def build_filled(
         CheckpointError: If keys or shapes differ.
     """
     own = _own_part(state)
-    model = _build_empty(make).to(own["input_layer.0.weight"].dtype)
+    model = build_empty(make).to(own["input_layer.0.weight"].dtype)
     for layer in model.modules():
         if isinstance(layer, (nn.BatchNorm1d, nn.BatchNorm2d)):
             layer.reset_running_stats()  # num_batches_tracked may not be in the file
@@ -150,38 +144,8 @@ def read_weights(
     return read_state_dict(file), str(file)
 
 
-def save_weights(model: nn.Module, path: str | PathLike[str], /, title: str) -> Path:
-    """
-    Write *model* as safetensors and return the file.
-
-    Raises:
-        CheckpointError: If *path* has the suffix of another format.
-    """
-    file = Path(path).expanduser()
-    if file.suffix in SUFFIXES[1:]:
-        raise CheckpointError(
-            f"weights are saved as safetensors, so {file.name} would be misnamed: "
-            f"write {file.stem}.safetensors, or a folder's name"
-        )
-    if file.suffix != ".safetensors":
-        file = file / "model.safetensors"
-    write_state_dict(file, model.state_dict(), {"model": title})
-    return file
-
-
-def _build_empty(make: Callable[[], M]) -> M:
-    # Made without memory, so that no layer draws numbers that are then thrown away.
-    with torch.device("meta"):
-        model = make()
-    return model.to_empty(device="cpu")
-
-
 def _own_part(state: object) -> dict[str, Tensor]:
-    if not isinstance(state, Mapping):
-        kind = type(state).__name__
-        raise InputTypeError(f"a state dict maps keys to tensors, got a {kind}")
-    stripped = strip_prefixes(state, _PREFIXES)
-    return {key: x for key, x in stripped.items() if not key.startswith(_FOREIGN)}
+    return own_part(state, _PREFIXES, _FOREIGN)
 
 
 def _architecture_of(own: Mapping[str, Tensor], source: str) -> Architecture:

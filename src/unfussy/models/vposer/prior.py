@@ -16,12 +16,13 @@ from torch.distributions import Normal
 
 from unfussy import EasyInferenceMixin, EasyOptions, TensorLike
 from unfussy._arrays import from_array
+from unfussy.models._saving import save_weights
 from unfussy.models.vposer import easy as planned
 from unfussy.models.vposer.easy import Output, Poses, as_planned, make_noise, restored
 from unfussy.models.vposer.ops import at_least_float32
 from unfussy.models.vposer.sampling import Kind, Seed, interpolate
 from unfussy.models.vposer.shapes import JOINTS, latent_rows, pose_rows
-from unfussy.models.vposer.weights import build_filled, build_seeded, save_weights
+from unfussy.models.vposer.weights import build_filled, build_seeded
 
 __all__ = ["OfficialConfig", "PosePrior", "Stats"]
 
@@ -106,7 +107,7 @@ class PosePrior(EasyInferenceMixin, nn.Module):
         Raises:
             CheckpointError: If *path* ends like another format's file.
         """
-        return save_weights(self, path, self.version)
+        return save_weights(self, path, f"VPoser v{self.version}")
 
     # --- easy methods --------------------------------------------------------------
 

@@ -14,16 +14,12 @@ from typing import Final, TypeVar
 import torch
 from torch import Tensor, nn
 
-from unfussy.errors import CheckpointError, InputTypeError
-from unfussy.models._checkpoints import (
-    read_state_dict,
-    strip_prefixes,
-    write_state_dict,
-)
-from unfussy.models._locating import SUFFIXES, find_weights
-from unfussy.models._matching import load_strictly
+from unfussy.errors import CheckpointError
+from unfussy.models._checkpoints import read_state_dict
+from unfussy.models._locating import find_weights
+from unfussy.models._matching import build_empty, load_strictly, own_part
 
-__all__ = ["build_filled", "build_seeded", "read_weights", "save_weights"]
+__all__ = ["build_filled", "build_seeded", "read_weights"]
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -34,7 +30,7 @@ ADVICE: Final = (
 )
 _PREFIXES: Final = ("vp_model.", "module.", "model.")
 # The official trainer saved the buffers of its body model along with the network.
-_FOREIGN: Final = "bm_train."
+_FOREIGN: Final = ("bm_train.",)
 # The keys whose shapes tell (neurons, 63) and (size of a latent, neurons).
 _SIZES: Final = {
     2: ("encoder_net.2.weight", "encoder_net.8.mu.weight"),
@@ -48,7 +44,7 @@ def build_seeded(make: Callable[[], M], seed: int, /) -> M:
 
     They have PyTorch's usual distribution. No global random state is touched.
     """
-    model = _build_empty(make)
+    model = build_empty(make)
     generator = torch.Generator().manual_seed(seed)
     for layer in model.modules():
         if isinstance(layer, nn.BatchNorm1d):
@@ -86,7 +82,7 @@ def build_filled(
         raise CheckpointError(f"{source} is of VPoser v{found}: load it with {name}")
     neurons, latent = (own[key] for key in _SIZES[version])
     sizes = neurons.shape[0], latent.shape[0]
-    model = _build_empty(lambda: make(*sizes)).to(neurons.dtype)
+    model = build_empty(lambda: make(*sizes)).to(neurons.dtype)
     for layer in model.modules():
         if isinstance(layer, nn.BatchNorm1d):
             layer.reset_running_stats()  # num_batches_tracked may not be in the file
@@ -121,35 +117,5 @@ def read_weights(
     return read_state_dict(file), file
 
 
-def save_weights(model: nn.Module, path: str | PathLike[str], /, version: int) -> Path:
-    """
-    Write *model* as safetensors and return the file.
-
-    Raises:
-        CheckpointError: If *path* has the suffix of another format.
-    """
-    file = Path(path).expanduser()
-    if file.suffix in SUFFIXES[1:]:
-        raise CheckpointError(
-            f"weights are saved as safetensors, so {file.name} would be misnamed: "
-            f"write {file.stem}.safetensors, or a folder's name"
-        )
-    if file.suffix != ".safetensors":
-        file = file / "model.safetensors"
-    write_state_dict(file, model.state_dict(), {"model": f"VPoser v{version}"})
-    return file
-
-
-def _build_empty(make: Callable[[], M]) -> M:
-    # Made without memory, so that no layer draws numbers that are then thrown away.
-    with torch.device("meta"):
-        model = make()
-    return model.to_empty(device="cpu")
-
-
 def _own_part(state: object) -> dict[str, Tensor]:
-    if not isinstance(state, Mapping):
-        kind = type(state).__name__
-        raise InputTypeError(f"a state dict maps keys to tensors, got a {kind}")
-    stripped = strip_prefixes(state, _PREFIXES)
-    return {key: x for key, x in stripped.items() if not key.startswith(_FOREIGN)}
+    return own_part(state, _PREFIXES, _FOREIGN)

@@ -19,6 +19,7 @@ from unfussy import (
     batched,
     inference,
 )
+from unfussy.models._saving import save_weights
 from unfussy.models.adaface.alignment import Fit, Size
 from unfussy.models.adaface.mtcnn.cascade import find_faces
 from unfussy.models.adaface.mtcnn.cropping import Missing, crop_faces
@@ -30,7 +31,6 @@ from unfussy.models.adaface.mtcnn.weights import (
     fill,
     fill_seeded,
     read_weights,
-    save_weights,
 )
 
 __all__ = ["MTCNN"]
@@ -118,7 +118,7 @@ class MTCNN(EasyInferenceMixin, nn.Module):
 
     def save_pretrained(self, path: str | PathLike[str], /) -> Path:
         """Write the weights as safetensors, to a file or a folder; return the file."""
-        return save_weights(self, path)
+        return save_weights(self, path, "MTCNN")
 
     @classmethod
     def _empty(cls, settings: Settings | None) -> Self:

@@ -17,17 +17,16 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
-from unfussy.errors import CheckpointError, InputTypeError
+from unfussy.errors import InputTypeError
 from unfussy.models._checkpoints import (
     read_state_dict,
     strip_prefixes,
-    write_state_dict,
 )
 from unfussy.models._locating import CheckpointNotFoundError
 from unfussy.models._matching import load_strictly
 from unfussy.models.adaface.mtcnn.npy import read_npy_state
 
-__all__ = ["fill", "fill_seeded", "read_weights", "save_weights"]
+__all__ = ["fill", "fill_seeded", "read_weights"]
 
 _NETWORKS: Final = ("pnet", "rnet", "onet")
 _SUFFIXES: Final = (".npy", ".pt")
@@ -95,25 +94,6 @@ def read_weights(path: str | PathLike[str] | None, /) -> tuple[dict[str, Tensor]
         own = read_npy_state(file) if file.suffix == ".npy" else read_state_dict(file)
         state |= {f"{net}.{key}": tensor for key, tensor in own.items()}
     return state, str(place)
-
-
-def save_weights(model: nn.Module, path: str | PathLike[str], /) -> Path:
-    """
-    Write *model* as safetensors and return the file.
-
-    Raises:
-        CheckpointError: If *path* has the suffix of another format.
-    """
-    file = Path(path).expanduser()
-    if file.suffix not in ("", ".safetensors"):
-        raise CheckpointError(
-            f"weights are saved as safetensors, so {file.name} would be misnamed: "
-            f"write {file.stem}.safetensors, or a folder's name"
-        )
-    if not file.suffix:
-        file = file / "model.safetensors"
-    write_state_dict(file, model.state_dict(), {"model": "MTCNN"})
-    return file
 
 
 def _packaged() -> Path:

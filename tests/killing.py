@@ -7,16 +7,14 @@ to journals and rows, or their ends are torn off.
 """
 
 import argparse
-import os
 import random
-import signal
 import time
-import traceback
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
 
+from tests.children import is_killed
 from unfussy._batching.sinks import open_sink
 
 __all__ = ["kill_writers"]
@@ -49,7 +47,7 @@ def kill_writers(kills, seed):
             path.parent.mkdir()
             twin.parent.mkdir()
             patience = 0.1
-            while _is_killed(path, rows, chance.uniform(0, patience)):
+            while is_killed(write, chance.uniform(0, patience), path, rows, 0.001):
                 killed += 1
                 patience *= 1.2  # a slow disk gets there too
                 _tear(path, chance)
@@ -58,26 +56,6 @@ def kill_writers(kills, seed):
             results += 1
             exact += _contents(path) == _contents(twin)
     return killed, results, exact
-
-
-def _is_killed(path, rows, seconds):
-    if not (child := os.fork()):
-        _run(path, rows)
-    time.sleep(seconds)
-    os.kill(child, signal.SIGKILL)
-    _, status = os.waitpid(child, 0)
-    if os.WIFEXITED(status) and os.WEXITSTATUS(status):
-        raise RuntimeError("a writer failed; see its traceback")
-    return os.WIFSIGNALED(status)
-
-
-def _run(path, rows):
-    try:
-        write(path, rows, pause=0.001)
-    except BaseException:  # noqa: BLE001 - the end of a process
-        traceback.print_exc()
-        os._exit(1)
-    os._exit(0)
 
 
 def _tear(path, chance):

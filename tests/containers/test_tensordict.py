@@ -11,29 +11,11 @@ from tensordict import (
     TensorDictParams,
     tensorclass,
 )
-from torch import nn
 
-from unfussy import auto_device, returns, tree_leaves, tree_map, tree_paths
+from tests.givers import InPlace, OnMeta
+from unfussy import tree_leaves, tree_map, tree_paths
 
 X = torch.ones(2, 3)
-
-
-class OnMeta(nn.Linear):
-    def __init__(self):
-        super().__init__(1, 1, device="meta")
-
-    @auto_device
-    def moved(self, x):
-        return x
-
-
-class InPlace(nn.Linear):
-    def __init__(self):
-        super().__init__(1, 1)
-
-    @returns("numpy")
-    def arrays(self, x):
-        return x
 
 
 def nested(device="cpu"):

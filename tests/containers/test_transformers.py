@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 import torch
-from torch import nn
 from transformers import (
     BatchEncoding,
     BatchFeature,
@@ -15,28 +14,10 @@ from transformers import (
 )
 from transformers.modeling_outputs import BaseModelOutputWithPooling, ModelOutput
 
-from unfussy import auto_device, returns, tree_map, tree_paths, unfuss
+from tests.givers import InPlace, OnMeta
+from unfussy import tree_map, tree_paths, unfuss
 
 X = torch.ones(2, 3)
-
-
-class OnMeta(nn.Linear):
-    def __init__(self):
-        super().__init__(1, 1, device="meta")
-
-    @auto_device
-    def moved(self, x):
-        return x
-
-
-class InPlace(nn.Linear):
-    def __init__(self):
-        super().__init__(1, 1)
-
-    @auto_device
-    @returns("numpy")
-    def arrays(self, x):
-        return x
 
 
 def output():
@@ -80,7 +61,7 @@ def test_paths_lead_into_a_model_output():
 
 
 def test_a_model_output_becomes_arrays():
-    result = InPlace().arrays(output())
+    result = InPlace().moved_arrays(output())
 
     assert type(result) is BaseModelOutputWithPooling
     assert result.hidden_states[0].tolist() == [[2.0] * 3] * 2

@@ -6,17 +6,15 @@ were killed, how many results came, and how many had every label at its picture.
 """
 
 import argparse
-import os
 import random
-import signal
 import time
-import traceback
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import torch
 from PIL import Image
 
+from tests.children import is_killed
 from unfussy._batching.sinks import sink
 from unfussy.models.adaface.folders import extract_features_from_folder
 
@@ -109,7 +107,7 @@ def kill_runs(kills, seed):
         with TemporaryDirectory() as folder:
             good = write_folder(Path(folder, "photos"), kinds)
             patience = 0.2
-            while _is_killed(Path(folder), out, chance.uniform(0, patience)):
+            while is_killed(_run, chance.uniform(0, patience), Path(folder), out):
                 killed += 1
                 patience *= 1.1
             found = extract_features_from_folder(
@@ -120,26 +118,9 @@ def kill_runs(kills, seed):
     return killed, results, exact
 
 
-def _is_killed(folder, out, seconds):
-    if not (child := os.fork()):
-        _run(folder, out)
-    time.sleep(seconds)
-    os.kill(child, signal.SIGKILL)
-    _, status = os.waitpid(child, 0)
-    if os.WIFEXITED(status) and os.WEXITSTATUS(status):
-        raise RuntimeError("a run failed; see its traceback")
-    return os.WIFSIGNALED(status)
-
-
 def _run(folder, out):
-    try:
-        extract_features_from_folder(
-            folder / "photos", Decoder(pause=0.005), 2, out=folder / out
-        )
-    except BaseException:  # noqa: BLE001 - the end of a process
-        traceback.print_exc()
-        os._exit(1)
-    os._exit(0)
+    photos = folder / "photos"
+    extract_features_from_folder(photos, Decoder(pause=0.005), 2, out=folder / out)
 
 
 if __name__ == "__main__":

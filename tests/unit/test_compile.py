@@ -7,11 +7,11 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
+from tests.compiling import Model, X, compiled
 from tests.modules import EVERY_KIND, Merging, Nested, Normed, Plain, embedding
 from unfussy import (
     auto_device,
     autocast_policy,
-    batched,
     configure,
     inference,
     options,
@@ -19,16 +19,10 @@ from unfussy import (
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")
 
-X = torch.linspace(-1, 1, 12).reshape(4, 3)
-
 
 @pytest.fixture(autouse=True)
 def _fresh():
     torch.compiler.reset()
-
-
-def compiled(fn, backend="eager", *, fullgraph=True):
-    return torch.compile(fn, backend=backend, fullgraph=fullgraph)
 
 
 class Counter:
@@ -40,29 +34,6 @@ class Counter:
     def __call__(self, graph, inputs):
         self.graphs += 1
         return graph.forward
-
-
-class Model(Plain):
-    @inference
-    @auto_device
-    @autocast_policy("bf16", outputs="keep")
-    def embed(self, x):
-        return self.net(x)
-
-    @batched(size=2)
-    @autocast_policy("bf16")
-    @inference
-    @auto_device
-    def forward(self, x):
-        return self.net(x)
-
-    def around(self, x):
-        return self.embed(x) * 2
-
-    @inference(mode="inference")
-    @auto_device
-    def infer(self, x):
-        return self.net(x)
 
 
 @pytest.mark.parametrize("backend", ["eager", "aot_eager"])

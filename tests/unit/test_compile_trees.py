@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -13,6 +11,7 @@ from torch import nn
 from torch.testing import assert_close
 
 from tests.modules import Plain, embedding
+from tests.records import Frozen, Pair, Record
 from unfussy import (
     TensorLike,
     auto_device,
@@ -48,23 +47,6 @@ def test_arrays_follow_the_module_under_compile(dtype):
         result = compiled(single.embed)(array)
         assert result.dtype is torch.float32
         assert_close(result, single.embed(array))
-
-
-class Pair(NamedTuple):
-    x: object
-    note: str = "n"
-
-
-@dataclass
-class Record:
-    x: object
-    note: str = "n"
-
-
-@dataclass(frozen=True, slots=True)
-class Frozen:
-    x: object
-    note: str = "n"
 
 
 def leaf(tree):

@@ -28,33 +28,12 @@ from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pack_sequence
 from torch.utils import _pytree
 
-from unfussy import _visit, auto_device, returns, tree_leaves, tree_map, tree_paths
+from tests.givers import InPlace, OnMeta
+from unfussy import _visit, tree_leaves, tree_map, tree_paths
 from unfussy.errors import TreeError
 
 X = torch.ones(2, 3)
 NEW = torch.zeros(2, 3)
-
-
-class OnMeta(nn.Linear):
-    """Gives its input back, moved."""
-
-    def __init__(self):
-        super().__init__(1, 1, device="meta")
-
-    @auto_device
-    def moved(self, x):
-        return x
-
-
-class InPlace(nn.Linear):
-    """Gives its input back, as arrays."""
-
-    def __init__(self):
-        super().__init__(1, 1)
-
-    @returns("numpy")
-    def arrays(self, x):
-        return x
 
 
 # --- the containers ----------------------------------------------------------------

@@ -6,49 +6,20 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from tests.compiling import Model, X, compiled
 from tests.modules import Nested, Normed, Plain
 from unfussy import (
     auto_device,
     autocast_policy,
-    batched,
     inference,
     options,
     unfuss,
 )
 
-X = torch.linspace(-1, 1, 12).reshape(4, 3)
-
 
 @pytest.fixture(autouse=True)
 def _fresh():
     torch.compiler.reset()
-
-
-def compiled(fn, *, fullgraph=True):
-    return torch.compile(fn, backend="eager", fullgraph=fullgraph)
-
-
-class Model(Plain):
-    @inference
-    @auto_device
-    @autocast_policy("bf16", outputs="keep")
-    def embed(self, x):
-        return self.net(x)
-
-    @batched(size=2)
-    @autocast_policy("bf16")
-    @inference
-    @auto_device
-    def forward(self, x):
-        return self.net(x)
-
-    def around(self, x):
-        return self.embed(x) * 2
-
-    @inference(mode="inference")
-    @auto_device
-    def infer(self, x):
-        return self.net(x)
 
 
 # --- export ------------------------------------------------------------------------

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -13,6 +11,7 @@ from torch import nn
 from torch.testing import assert_close
 
 from tests.modules import EVERY_KIND, Normed
+from tests.records import Frozen, Pair, Record
 from unfussy import (
     ImageLike,
     TensorLike,
@@ -42,23 +41,6 @@ def traced(fn, general=None):
 def in_graph(monkeypatch):
     """Let the code believe that Dynamo traces it."""
     monkeypatch.setattr(torch.compiler, "is_dynamo_compiling", lambda: True)
-
-
-class Pair(NamedTuple):
-    x: object
-    note: str = "n"
-
-
-@dataclass
-class Record:
-    x: object
-    note: str = "n"
-
-
-@dataclass(frozen=True, slots=True)
-class Frozen:
-    x: object
-    note: str = "n"
 
 
 class Box:

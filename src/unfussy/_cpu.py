@@ -20,13 +20,21 @@ import torch
 
 from unfussy.errors import InputValueError
 
-__all__ = ["CpuTuning", "minor_faults", "tune_cpu"]
+__all__ = [
+    "CpuTuning",
+    "allocator",
+    "allocator_obstacle",
+    "keeps_memory",
+    "minor_faults",
+    "tune_cpu",
+]
 
 # Of malloc.h, with the values that keep memory and the ones that glibc starts with.
 _TRIM_THRESHOLD: Final = -1
 _MMAP_MAX: Final = -4
 _KEEPING: Final = {_TRIM_THRESHOLD: 2**31 - 1, _MMAP_MAX: 0}
 _DEFAULT: Final = {_TRIM_THRESHOLD: 128 * 1024, _MMAP_MAX: 65536}
+_IN_FORCE: Final[dict[int, int]] = {}  # glibc cannot be asked
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,17 +49,23 @@ class CpuTuning:
         reason: Why it was left alone; None if it was not.
         threads: The number of threads that was set; None if it was left alone.
         threads_before: What it was before.
+        allocator_before: Whether the allocator kept memory before.
     """
 
     allocator: bool
     reason: str | None
     threads: int | None
     threads_before: int
+    allocator_before: bool = False
 
     @property
     def applied(self) -> bool:
         """Whether anything was changed."""
-        return self.allocator or self.threads is not None
+        return self._set_allocator or self.threads is not None
+
+    @property
+    def _set_allocator(self) -> bool:
+        return self.allocator and not self.allocator_before
 
     def undo(self) -> None:
         """
@@ -60,7 +74,7 @@ class CpuTuning:
         The allocator gives free memory back again, by its default thresholds, and at
         once what it can. It does not go back to adapting them to the program.
         """
-        if self.allocator:
+        if self._set_allocator:
             _set_allocator(_DEFAULT)
             _libc().malloc_trim(0)
         if self.threads is not None:
@@ -110,13 +124,26 @@ def tune_cpu(*, allocator: bool = True, threads: int | None = None) -> CpuTuning
     """
     if threads is not None and threads < 1:
         raise InputValueError(f"tune_cpu() takes threads of at least 1, got {threads}")
-    before = torch.get_num_threads()
-    reason = _why_not() if allocator else "not asked for"
+    before, kept = torch.get_num_threads(), keeps_memory()
+    reason = allocator_obstacle() if allocator else "not asked for"
     if reason is None and not _set_allocator(_KEEPING):
         reason = "mallopt() refused"
     if threads is not None:
         torch.set_num_threads(threads)
-    return CpuTuning(reason is None, reason, threads, before)
+    return CpuTuning(reason is None, reason, threads, before, kept)
+
+
+def allocator() -> str | None:
+    """Return where blocks of memory come from, and what was set; None if unknown."""
+    if not sys.platform.startswith("linux"):
+        return None
+    owner = _owner(_libc().posix_memalign)
+    return f"{owner}, keeps freed memory" if keeps_memory() else owner
+
+
+def keeps_memory() -> bool:
+    """Tell whether `tune_cpu` has the allocator keep memory now."""
+    return _IN_FORCE == _KEEPING
 
 
 def minor_faults() -> int | None:
@@ -138,10 +165,11 @@ def _libc() -> Any:
 def _set_allocator(values: dict[int, int]) -> bool:
     mallopt: Callable[[int, int], int] = _libc().mallopt
     answers = [mallopt(name, value) for name, value in values.items()]
+    _IN_FORCE.update(values)
     return all(answers)
 
 
-def _why_not() -> str | None:
+def allocator_obstacle() -> str | None:
     """Return why the allocator cannot be told to keep memory; None if it can."""
     if not sys.platform.startswith("linux"):
         return f"on {sys.platform} it has no such setting"

@@ -1,64 +1,26 @@
-"""
-Which devices this machine has, and which one to take.
-
-Whatever is asked of a driver may fail on some machine; what is not known is None.
-"""
+"""Which devices this machine has, which one to take, and why."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, fields
+from textwrap import wrap
+from typing import Any, Final
 
 import torch
 
-from unfussy.errors import DeviceError
+from unfussy._batching.host import ROOTS
+from unfussy._cores import CpuInfo, cpu_info
+from unfussy._probing import DeviceRecord, find_devices, in_gib
+from unfussy._settings import process_settings
+from unfussy.errors import DeviceError, UnknownNameError
 
 __all__ = ["DeviceInfo", "DeviceRecord", "get_best_device", "get_device_info"]
 
-T = TypeVar("T")
-
 _VARIABLE: Final = "UNFUSSY_DEVICE"
 _KINDS: Final = ("cuda", "xpu", "mps", "cpu")
-_GIB: Final = 2**30
-_TENSOR_CORES_SINCE: Final = (7, 0)
-_BF16_SINCE: Final = (8, 0)
-_CAPABILITY_WEIGHT: Final = 10.0
-
-
-@dataclass(frozen=True, slots=True)
-class DeviceRecord:
-    """
-    One device.
-
-    Attributes:
-        name: What torch calls it, such as ``"cuda:0"``.
-        model: What its maker calls it.
-        total_memory: In bytes, or None.
-        free_memory: In bytes, or None.
-        capability: The CUDA compute capability, or None.
-        native_bf16: Whether it computes in bfloat16 itself, or None.
-        tensor_cores: Whether it has matrix units for low precision, or None.
-        score: Higher is better among devices of a kind: capability and free memory.
-    """
-
-    name: str
-    model: str
-    total_memory: int | None
-    free_memory: int | None
-    capability: tuple[int, int] | None
-    native_bf16: bool | None
-    tensor_cores: bool | None
-    score: float
-
-    def __str__(self) -> str:
-        memory = f"{_gib(self.free_memory)} of {_gib(self.total_memory)} GiB free"
-        extra = f", capability {'.'.join(map(str, self.capability or ()))}"
-        return (
-            f"{self.name:8} {self.model}, {memory}"
-            f"{extra if self.capability else ''}, score {self.score:.1f}"
-        )
+_WIDTH: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,22 +28,67 @@ class DeviceInfo:
     """
     All devices, and the chosen one; prints as a table.
 
+    Its parts can be asked for as attributes, and by name as in a dictionary, where
+    ``info["selected_device"]`` is *best*.
+
     Attributes:
         devices: Best first.
         best: The one that `get_best_device` returns.
         reason: Why.
         optimizations: Settings of the process that speed it up, by name.
+        cpu: The CPU's instruction sets and the cores that this process may use.
+
+    Examples:
+        >>> info = get_device_info()
+        >>> info["selected_device"] == info.best
+        True
+        >>> info["optimizations"]["threads"] == info.cpu.threads
+        True
     """
 
     devices: tuple[DeviceRecord, ...]
     best: torch.device
     reason: str
     optimizations: dict[str, object]
+    cpu: CpuInfo
+
+    def __getitem__(self, name: str) -> Any:
+        if name in self.keys():
+            return getattr(self, "best" if name == "selected_device" else name)
+        names = ", ".join(self.keys())
+        raise UnknownNameError(f"DeviceInfo has no {name!r}; it has {names}")
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.keys())
+
+    def keys(self) -> tuple[str, ...]:
+        """Return the names that it answers to."""
+        return ("selected_device", *(field.name for field in fields(self)))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as JSON has it: dictionaries, lists, numbers and texts."""
+        cpu = {"usable_cores": self.cpu.usable_cores, "remark": self.cpu.remark}
+        return {
+            "selected_device": str(self.best),
+            "reason": self.reason,
+            "devices": [_listed(asdict(each)) for each in self.devices],
+            "cpu": _listed(asdict(self.cpu)) | cpu,
+            "optimizations": dict(self.optimizations),
+        }
 
     def __str__(self) -> str:
-        rows = [str(device) for device in self.devices]
-        settings = ", ".join(f"{k}={v}" for k, v in self.optimizations.items())
-        return "\n".join([*rows, f"best: {self.best} ({self.reason})", settings])
+        settings = ", ".join(f"{k}={_word(v)}" for k, v in self.optimizations.items())
+        lines = [
+            f"best: {self.best} ({self.reason})",
+            f"cpu: {self.cpu}",
+            f"optimizations: {settings}",
+        ]
+        if self.cpu.remark:
+            lines.append(f"note: {self.cpu.remark}")
+        table = [*_table(self.devices, self.best)]
+        for line in lines:
+            table += wrap(line, _WIDTH, subsequent_indent="  ")
+        return "\n".join(table)
 
 
 def get_best_device() -> torch.device:
@@ -106,16 +113,26 @@ def get_device_info() -> DeviceInfo:
     """
     Return every device of this machine, with the chosen one and why.
 
+    What a driver or the system does not tell is None. What control groups and CPU
+    affinity leave to this process counts, not what the machine has.
+
     Raises:
         DeviceError: If ``UNFUSSY_DEVICE`` names a device that is not there.
     """
-    devices = sorted(_devices(), key=lambda each: (_rank(each.name), -each.score))
+    cpu = cpu_info(ROOTS)
+    found = find_devices(cpu, ROOTS)
+    devices = sorted(found, key=lambda each: (_rank(each.name), -each.score))
     wanted = os.environ.get(_VARIABLE)
     if wanted:
         best, reason = _wanted(wanted, devices), f"{_VARIABLE} says so"
     else:
         best, reason = torch.device(devices[0].name), _reason(devices)
-    return DeviceInfo(tuple(devices), best, reason, _optimizations())
+    has_cuda = any(_kind(each.name) == "cuda" for each in devices)
+    settings = process_settings(cuda=has_cuda)
+    return DeviceInfo(tuple(devices), best, reason, settings, cpu)
+
+
+# --- the choice --------------------------------------------------------------------
 
 
 def _rank(name: str) -> int:
@@ -144,101 +161,70 @@ def _reason(devices: list[DeviceRecord]) -> str:
     kinds = [_kind(record.name) for record in devices]
     n_same = kinds.count(kinds[0])
     if kinds[0] == "cpu":
-        return "there is no accelerator"
+        built_for = torch.accelerator.current_accelerator()
+        return (
+            "there is no accelerator" if built_for else "torch is built for CPUs only"
+        )
     if n_same > 1:
         return f"the best of {n_same} by capability and free memory"
     others = set(kinds[1:]) - {"cpu"}
     return f"{kinds[0]} goes first" if others else "the only accelerator"
 
 
-def _devices() -> list[DeviceRecord]:
-    cudas = map(_cuda, range(_count(torch.cuda)))
-    xpus = map(_xpu, range(_count(torch.xpu)))
-    found = [record for record in (*cudas, *xpus) if record is not None]
-    if _known(torch.backends.mps.is_available):
-        found.append(_mps())
-    return [*found, _cpu()]
+def _listed(facts: dict[str, Any]) -> dict[str, Any]:
+    return {k: list(v) if isinstance(v, tuple) else v for k, v in facts.items()}
 
 
-def _count(backend: Any) -> int:
-    # A count alone may come from a list of cards that no driver can use.
-    available = _known(backend.is_available)
-    return (_known(backend.device_count) or 0) if available else 0
+# --- the table ---------------------------------------------------------------------
+
+_HEADS: Final = (
+    "",
+    "device",
+    "model",
+    "free GiB",
+    "total GiB",
+    "capability",
+    "bf16",
+    "tensor cores",
+    "score",
+)
+_TO_THE_RIGHT: Final = frozenset({"free GiB", "total GiB", "score"})
+_MODEL: Final = _HEADS.index("model")
 
 
-def _known(ask: Callable[..., T], *args: Any) -> T | None:
-    try:
-        return ask(*args)
-    except (RuntimeError, AssertionError, AttributeError, OSError, ValueError):
-        return None
+def _table(devices: tuple[DeviceRecord, ...], best: torch.device) -> Iterator[str]:
+    """Yield the lines of a table that is at most 100 columns wide."""
+    rows = [_HEADS, *(_row(each, best) for each in devices)]
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    excess = sum(widths) + 2 * (len(widths) - 1) - _WIDTH
+    widths[_MODEL] = max(len("model"), widths[_MODEL] - max(0, excess))
+    for row in rows:
+        yield "  ".join(map(_cell, row, widths, _HEADS)).rstrip()
 
 
-def _cpu() -> DeviceRecord:
-    free, total = _host_memory()
-    model = f"CPU, {torch.get_num_threads()} threads"
-    return _record("cpu", model, total, free)
-
-
-def _host_memory() -> tuple[int | None, int | None]:
-    page = _known(os.sysconf, "SC_PAGE_SIZE") or 0
-    total = (_known(os.sysconf, "SC_PHYS_PAGES") or 0) * page
-    free = (_known(os.sysconf, "SC_AVPHYS_PAGES") or 0) * page
-    return free or None, total or None
-
-
-def _cuda(i: int) -> DeviceRecord | None:
-    memory = _known(torch.cuda.mem_get_info, i)
-    capability = _known(torch.cuda.get_device_capability, i)
-    if memory is None and capability is None:
-        return None  # the driver lists it and cannot reach it
-    model = _known(torch.cuda.get_device_name, i) or "CUDA device"
-    free, total = memory or (None, None)
-    return _record(f"cuda:{i}", model, total, free, capability)
-
-
-def _xpu(i: int) -> DeviceRecord | None:
-    properties = _known(torch.xpu.get_device_properties, i)
-    memory = _known(torch.xpu.mem_get_info, i)
-    if memory is None and properties is None:
-        return None
-    free, total = memory or (None, getattr(properties, "total_memory", None))
-    return _record(f"xpu:{i}", getattr(properties, "name", "XPU device"), total, free)
-
-
-def _mps() -> DeviceRecord:
-    total = _known(torch.mps.recommended_max_memory)
-    used = _known(torch.mps.driver_allocated_memory)
-    free = total - used if total is not None and used is not None else None
-    return _record("mps", "Apple GPU", total, free)
-
-
-def _record(
-    name: str,
-    model: str,
-    total: int | None,
-    free: int | None,
-    capability: tuple[int, int] | None = None,
-) -> DeviceRecord:
-    number = capability[0] + capability[1] / 10 if capability else 0.0
-    return DeviceRecord(
-        name=name,
-        model=model,
-        total_memory=total,
-        free_memory=free,
-        capability=capability,
-        native_bf16=capability >= _BF16_SINCE if capability else None,
-        tensor_cores=capability >= _TENSOR_CORES_SINCE if capability else None,
-        score=_CAPABILITY_WEIGHT * number + (free or 0) / _GIB,
+def _row(record: DeviceRecord, best: torch.device) -> tuple[str, ...]:
+    return (
+        "*" if torch.device(record.name) == best else "",
+        record.name,
+        record.model,
+        in_gib(record.free_memory),
+        in_gib(record.total_memory),
+        ".".join(map(str, record.capability)) if record.capability else "-",
+        _word(record.native_bf16),
+        _word(record.tensor_cores),
+        f"{record.score:.1f}",
     )
 
 
-def _optimizations() -> dict[str, object]:
-    return {
-        "matmul_precision": _known(torch.get_float32_matmul_precision),
-        "cudnn_benchmark": torch.backends.cudnn.benchmark,
-        "threads": torch.get_num_threads(),
-    }
+def _cell(text: str, width: int, head: str) -> str:
+    if len(text) > width:
+        text = text[: width - 3] + "..."
+    return text.rjust(width) if head in _TO_THE_RIGHT else text.ljust(width)
 
 
-def _gib(memory: int | None) -> str:
-    return "?" if memory is None else f"{memory / _GIB:.1f}"
+def _word(value: object) -> str:
+    if value is None:
+        return "?"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return str(value)

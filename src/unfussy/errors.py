@@ -18,11 +18,13 @@ __all__ = [
     "DoesNotFitError",
     "InputTypeError",
     "InputValueError",
+    "MemoryThresholdError",
     "MissingExtraError",
     "NoDataError",
     "PlanError",
     "TreeError",
     "UnfussyError",
+    "UnknownNameError",
 ]
 
 
@@ -60,6 +62,16 @@ class DeviceError(UnfussyError, RuntimeError):
 
 class DoesNotFitError(UnfussyError, torch.OutOfMemoryError):
     """One single item needs more memory than the device has."""
+
+
+class MemoryThresholdError(UnfussyError, MemoryError):
+    """A block of code used more of a device's memory than it was meant to."""
+
+
+class UnknownNameError(UnfussyError, KeyError):
+    """A record was asked for a name that it does not have."""
+
+    __str__ = Exception.__str__  # a KeyError shows its text in quotes
 
 
 class MissingExtraError(UnfussyError, ModuleNotFoundError):

@@ -10,7 +10,13 @@ import torch
 from unfussy import UnfussyError, _cpu
 from unfussy._cpu import minor_faults, tune_cpu
 
-GLIBC = pytest.mark.skipif(_cpu._why_not() is not None, reason="needs glibc")
+GLIBC = pytest.mark.skipif(_cpu.allocator_obstacle() is not None, reason="needs glibc")
+
+
+@pytest.fixture(autouse=True)
+def _default_allocator():
+    if _cpu.keeps_memory():  # of a test that wants it for good
+        _cpu._set_allocator(_cpu._DEFAULT)
 
 
 @pytest.fixture
@@ -163,3 +169,15 @@ def test_memory_that_is_kept_is_not_faulted_in_again():
     )
 
     assert (run.stdout, run.stderr) == ("True\n", "")
+
+
+@GLIBC
+def test_memory_that_was_kept_before_is_kept_after():
+    with tune_cpu() as outer:
+        with tune_cpu() as inner:
+            pass
+
+        assert _cpu.keeps_memory()
+        assert outer.applied
+        assert not inner.applied
+    assert not _cpu.keeps_memory()

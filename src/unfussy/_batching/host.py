@@ -13,9 +13,18 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, TypeVar
 
-__all__ = ["ROOTS", "Roots", "host_memory", "read_fields"]
+__all__ = [
+    "ROOTS",
+    "Roots",
+    "control_groups",
+    "host_memory",
+    "read_fields",
+    "read_text",
+]
+
+T = TypeVar("T")
 
 _Pair: TypeAlias = tuple[int, int]
 
@@ -23,7 +32,7 @@ _Pair: TypeAlias = tuple[int, int]
 @dataclass(frozen=True, slots=True)
 class Roots:
     """
-    Where the kernel tells about memory.
+    Where the kernel tells about memory, and about cores.
 
     Attributes:
         proc: Facts about the machine and this process.
@@ -40,7 +49,8 @@ ROOTS: Final = Roots()
 def host_memory(roots: Roots = ROOTS) -> _Pair | None:
     """Return what this process can take on the host, and its total, or None."""
     machine = _machine(roots)
-    found = [*_groups(roots), *_address_space(roots)]
+    groups = control_groups(roots, "memory", _group_v2, _group_v1)
+    found = [*groups, *_address_space(roots)]
     found += [] if machine is None else [machine]
     if not found:
         return None
@@ -80,27 +90,38 @@ def _address_space(roots: Roots) -> Iterator[_Pair]:
     limit, _ = resource.getrlimit(resource.RLIMIT_AS)
     if limit == resource.RLIM_INFINITY:
         return
-    if (pages := _read(roots.proc / "self" / "statm")) is not None:
+    if (pages := read_text(roots.proc / "self" / "statm")) is not None:
         yield limit - int(pages.split()[0]) * resource.getpagesize(), limit
 
 
 # --- control groups ----------------------------------------------------------------
 
 
-def _groups(roots: Roots) -> Iterator[_Pair]:
-    """Yield what each control group around this process leaves to it."""
-    for line in (_read(roots.proc / "self" / "cgroup") or "").splitlines():
+def control_groups(
+    roots: Roots,
+    controller: str,
+    read_v2: Callable[[str], T | None],
+    read_v1: Callable[[str], T | None],
+) -> Iterator[T]:
+    """
+    Yield what each control group around this process says, if it says anything.
+
+    Args:
+        roots: Where the kernel tells about them.
+        controller: What they control: ``"memory"`` or ``"cpu"``.
+        read_v2: Reads the folder of a group of version 2.
+        read_v1: Reads the folder of a group of version 1.
+    """
+    for line in (read_text(roots.proc / "self" / "cgroup") or "").splitlines():
         number, _, rest = line.partition(":")
         controllers, _, path = rest.partition(":")
         if number == "0":
-            yield from _walk_up(str(roots.cgroup), path, _group_v2)
-        elif "memory" in controllers.split(","):
-            yield from _walk_up(str(roots.cgroup / "memory"), path, _group_v1)
+            yield from _walk_up(str(roots.cgroup), path, read_v2)
+        elif controller in controllers.split(","):
+            yield from _walk_up(str(roots.cgroup / controller), path, read_v1)
 
 
-def _walk_up(
-    root: str, path: str, read: Callable[[str], _Pair | None]
-) -> Iterator[_Pair]:
+def _walk_up(root: str, path: str, read: Callable[[str], T | None]) -> Iterator[T]:
     # Inside a container the path may be that of the host, which is not there: the
     # root is the container's own group then.
     folder = root + path.rstrip("/")
@@ -113,7 +134,7 @@ def _walk_up(
 
 
 def _group_v2(folder: str) -> _Pair | None:
-    limit = _read(f"{folder}/memory.max")
+    limit = read_text(f"{folder}/memory.max")
     if limit is None or limit.strip() == "max":
         return None
     return _group(folder, int(limit), "memory.current", "inactive_file")
@@ -123,14 +144,14 @@ _NO_LIMIT: Final = 2**60  # version 1 says "none" by the greatest number of page
 
 
 def _group_v1(folder: str) -> _Pair | None:
-    limit = _read(f"{folder}/memory.limit_in_bytes")
+    limit = read_text(f"{folder}/memory.limit_in_bytes")
     if limit is None or int(limit) >= _NO_LIMIT:
         return None
     return _group(folder, int(limit), "memory.usage_in_bytes", "total_inactive_file")
 
 
 def _group(folder: str, limit: int, usage: str, cache: str) -> _Pair:
-    used = int(_read(f"{folder}/{usage}") or 0)
+    used = int(read_text(f"{folder}/{usage}") or 0)
     # Files that were read once count as usage, and give way to whoever needs memory.
     used -= read_fields(f"{folder}/memory.stat").get(cache, 0)
     return limit - max(0, used), limit
@@ -143,10 +164,11 @@ _FIELD: Final = re.compile(r"^(\w+):?\s+(\d+)", re.MULTILINE)
 
 def read_fields(path: Path | str) -> dict[str, int]:
     """Return the numbers in a file that has a name and a number on each line."""
-    return {name: int(number) for name, number in _FIELD.findall(_read(path) or "")}
+    return {name: int(number) for name, number in _FIELD.findall(read_text(path) or "")}
 
 
-def _read(path: Path | str) -> str | None:
+def read_text(path: Path | str) -> str | None:
+    """Return the beginning of a file, at most 64 KiB; None if it cannot be read."""
     # Half the time of Path.read_text: this is asked before every chunk.
     try:
         file = os.open(path, os.O_RDONLY)

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -15,7 +17,7 @@ import torch
 
 from unfussy._batching.host import ROOTS, Roots, host_memory, read_fields
 
-__all__ = ["Memory", "PeakMeter", "memory_of"]
+__all__ = ["Memory", "PeakMeter", "held_memory", "memory_of"]
 
 _GIB: Final = 2**30
 _UNKNOWN: Final = (AttributeError, RuntimeError, AssertionError, ValueError)
@@ -67,16 +69,57 @@ def _accelerator_memory(device: torch.device) -> Memory:
     if device.type == "mps":
         total = backend.recommended_max_memory()
         return Memory(max(0, total - backend.driver_allocated_memory()), total)
-    if hasattr(torch.accelerator, "get_memory_info"):
-        free, total = torch.accelerator.get_memory_info(device)
-    else:  # an older torch
-        free, total = backend.mem_get_info(device)
+    free, total = _free_and_total(device, backend)
     used = backend.memory_allocated(device)
     free += backend.memory_reserved(device) - used
-    if hasattr(backend, "get_per_process_memory_fraction"):
+    with suppress(*_UNKNOWN):
         total = int(total * backend.get_per_process_memory_fraction(device))
         free = min(free, total - used)
     return Memory(max(0, free), total)
+
+
+def _free_and_total(device: torch.device, backend: Any) -> tuple[int, int]:
+    with suppress(*_UNKNOWN):
+        found: tuple[int, int] = torch.accelerator.get_memory_info(device)
+        return found
+    asked: tuple[int, int] = backend.mem_get_info(device)  # of an older torch
+    return asked
+
+
+def held_memory(device: torch.device | str, /, *, roots: Roots = ROOTS) -> int | None:
+    """
+    Return the bytes that this process holds on *device*; None if that is not known.
+
+    On the CPU that is all of its resident memory, elsewhere what torch's tensors take.
+
+    Args:
+        device: The device to ask about.
+        roots: Where to look up the memory of the host.
+    """
+    device = torch.device(device)
+    if device.type == "cpu":
+        return _resident(roots.proc / "self" / "status")
+    with suppress(*_UNKNOWN):
+        backend = torch.get_device_module(device)
+        if device.type == "mps":
+            return int(backend.current_allocated_memory())
+        return int(backend.memory_allocated(device))
+    return None
+
+
+def _resident(status: Path) -> int | None:
+    found = read_fields(status).get("VmRSS")
+    if found is not None:
+        return found * 1024
+    try:
+        import psutil  # type: ignore[import-untyped,unused-ignore]  # noqa: PLC0415
+    except ImportError:
+        return None
+    return int(psutil.Process().memory_info().rss)
+
+
+_ON: Final[set[PeakMeter]] = set()  # they share the counts of their devices
+_LOCK: Final = Lock()
 
 
 class PeakMeter:
@@ -84,7 +127,8 @@ class PeakMeter:
     Measure the most memory that a piece of work took beyond what was in use.
 
     On the CPU the whole process is measured. Entering starts the device's own count
-    of its peak anew; on Linux, that of the process's resident memory.
+    of its peak anew; on Linux, that of the process's resident memory. Meters may
+    overlap.
 
     Args:
         device: What to measure.
@@ -102,10 +146,16 @@ class PeakMeter:
         self._device = torch.device(device)
         self._own = roots.proc / "self"
         self._before: int | None = None
+        self._highest: int | None = None
 
     def __enter__(self) -> Self:
-        with suppress(*_UNKNOWN):
-            self._before = self._start_host() if self._is_host else self._start()
+        self._before = self._highest = None
+        with _LOCK:
+            for meter in _ON:
+                meter._look()  # noqa: SLF001 - one of our own
+            with suppress(*_UNKNOWN):
+                self._before = self._start_host() if self._is_host else self._start()
+            _ON.add(self)
         return self
 
     def __exit__(
@@ -114,11 +164,21 @@ class PeakMeter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        with _LOCK:
+            _ON.discard(self)
+        self.peak = None
         if error is not None or self._before is None:
             return
+        self._look()
+        if self._highest is not None:
+            self.peak = max(0, self._highest - self._before)
+
+    def _look(self) -> None:
+        """Take note of the peak so far: another meter may start the count anew."""
         with suppress(*_UNKNOWN):
-            after = self._host("VmHWM") if self._is_host else self._most()
-            self.peak = None if after is None else max(0, after - self._before)
+            now = self._host("VmHWM") if self._is_host else self._most()
+            if now is not None:
+                self._highest = max(now, self._highest or 0)
 
     @property
     def _is_host(self) -> bool:

@@ -40,6 +40,7 @@ from unfussy._inputs import Arguments, describe_item
 from unfussy._learnt import Learnt, first_items
 from unfussy._outputs import gathered
 from unfussy._progress import ticker
+from unfussy._recording import CONVERT, JOIN, OUTPUT, timed
 from unfussy._results import Results
 from unfussy._underway import Call
 from unfussy.errors import AllItemsFailedError, DoesNotFitError, PlanError
@@ -94,9 +95,11 @@ class Chunked:
         self._name, self._n = known.method.name, next(iter(lengths.values()))
         self._inputs = inputs
         self._hows = collations(lengths, known.batch, known.method)
-        self._values = prepared(inputs, self._hows, known.batch)
+        self._values = timed(CONVERT, prepared, inputs, self._hows, known.batch)
         self._draws = Draws(x for name, x in inputs.items() if name not in lengths)
-        self._layout = lay_out(
+        self._layout = timed(
+            CONVERT,
+            lay_out,
             list(self._values.values()),
             self._n,
             known.batch,
@@ -106,6 +109,8 @@ class Chunked:
         self._device = call.place.device or place_of(call.module).device or _CPU
         arrays = call.form is not None and call.form.arrays
         self._to_cpu = known.on_cpu or (known.mirrors and arrays)
+        if call.frame is not None:
+            call.frame.items = self._n
 
     def run(self, body: Body, arrive: Arrive, whole: str | None = None) -> Any:
         """
@@ -158,7 +163,9 @@ class Chunked:
             raise AllItemsFailedError(
                 f"{self._name}: all {self._n} items failed; the first is {failures[0]}"
             ) from failures[0].error
-        result = self._results().joined(done) if done else None
+        result = timed(JOIN, self._results().joined, done) if done else None
+        if failures and self._call.frame is not None:
+            self._call.frame.failures = len(failures)
         if self._batch.on_error == "return":
             failed = {failure.index for failure in failures}
             good = tuple(i for i in range(self._n) if i not in failed)
@@ -209,12 +216,15 @@ class Chunked:
     def _at_once(self) -> Done | None:
         """Run all items in one chunk, and tell by None that they do not fit."""
         try:
-            return Done(range(self._n), self._run(range(self._n)))
+            return self._whole()
         except (RuntimeError, MemoryError) as error:
             if self._batch.on_oom == "raise" or not is_out_of_memory(error):
                 raise
             self._call.refusal = f"{type(error).__name__}: {error}"
         return None
+
+    def _whole(self) -> Done:
+        return Done(range(self._n), self._run(range(self._n)))
 
     def _uncut(self, why: str) -> Done:
         """Run all items in one chunk, or not at all."""
@@ -223,7 +233,7 @@ class Chunked:
                 f"{why}, and cutting would change them; add @inference or call .eval()"
             )
         try:
-            return Done(range(self._n), self._run(range(self._n)))
+            return self._whole()
         except (RuntimeError, MemoryError) as error:
             if self._batch.on_oom == "raise" or oom_kind(error) != "definite":
                 raise
@@ -285,10 +295,10 @@ class Chunked:
 
     def _run(self, indices: Indices) -> Any:
         if not self._draws.generators:
-            return self._called(self._cutting.of(indices))
+            return self._called(timed(CONVERT, self._cutting.of, indices))
         with self._draws.undone():
-            return self._called(self._cutting.of(indices))
+            return self._called(timed(CONVERT, self._cutting.of, indices))
 
     def _called(self, arguments: Arguments) -> Any:
         result = self._body(*arguments)
-        return gathered(result) if self._to_cpu else result
+        return timed(OUTPUT, gathered, result) if self._to_cpu else result

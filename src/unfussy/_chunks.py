@@ -92,6 +92,8 @@ class Chunker:
         """Run a call in which nothing can be cut, or no one knows what."""
         if call.refusal is not None:
             release_memory()
+            if call.frame is not None:
+                call.frame.retries += 1
         try:
             return body(call.args, call.kwargs)
         except (RuntimeError, MemoryError) as error:

@@ -18,6 +18,7 @@ import torch
 from unfussy._arrays import from_array, is_label_array
 from unfussy._devices import Place
 from unfussy._nodes import LEAVES
+from unfussy._recording import MOVE, timed
 from unfussy._tree import too_deep, visit
 from unfussy.errors import NoDataError
 
@@ -129,7 +130,7 @@ def make_leaf_mover(move: Move, place: Place) -> LeafMover:
         if device is not None and tensor.device != device:
             _check_data(tensor, device)
             ahead = _runs_ahead(move, tensor.device.type, place.type)
-            moved = tensor.to(device, new, non_blocking=ahead)
+            moved = _sent(tensor, device, new, ahead)
         elif new is not dtype:
             moved = tensor.to(dtype=new)  # by keyword, which is parsed faster
         if moved is tensor and move.copy:
@@ -139,6 +140,17 @@ def make_leaf_mover(move: Move, place: Place) -> LeafMover:
         return moved
 
     return leaf
+
+
+def _sent(
+    tensor: torch.Tensor,
+    device: torch.device,
+    dtype: torch.dtype,
+    ahead: bool,  # noqa: FBT001 - as `to` has it
+) -> torch.Tensor:
+    if torch.compiler.is_compiling():
+        return tensor.to(device, dtype, non_blocking=ahead)
+    return timed(MOVE, tensor.to, device, dtype, non_blocking=ahead)
 
 
 def _check_data(tensor: torch.Tensor, device: torch.device) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 from unfussy._arrays import from_array
 from unfussy._batching import Batch, Collation, Uploader, collate, lay_out, take
 from unfussy._batching.joining import is_array
+from unfussy._recording import MOVE, timed
 from unfussy._sources import Items
 from unfussy._targets import Target
 from unfussy._tree import tree_map
@@ -57,7 +58,10 @@ def prepare(
     start, items = pulled
     made = list(_put_together(target, items, start))
     if uploader is not None:
-        made = [(places, _sent(inputs, target, uploader)) for places, inputs in made]
+        made = [
+            (places, timed(MOVE, _sent, inputs, target, uploader))
+            for places, inputs in made
+        ]
     return Window(start, len(items), made)
 
 

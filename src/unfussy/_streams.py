@@ -21,6 +21,8 @@ from unfussy._batching import (
     describe_failures,
 )
 from unfussy._progress import Progress, Tick, ticker
+from unfussy._recorded import as_steps, note_window
+from unfussy._recording import JOIN, timed
 from unfussy._sources import check_source, length_of
 from unfussy._targets import Target, make_target
 from unfussy._windows import Results, run_windows
@@ -92,7 +94,7 @@ def stream(
     target = make_target(method, on_error)
     windows = run_windows(target, source, shared, depth=depth, threaded=threaded)
     ticking = ticker(progress, total=length_of(source), label=target.name)
-    return _stream(target, windows, ticking)
+    return as_steps(target.name, _stream(target, windows, ticking))
 
 
 def _stream(
@@ -104,7 +106,8 @@ def _stream(
     skips = target.on_error == "skip"
     with closing(windows), ticking as tick:
         for done in windows:
-            for item in done.items(separator):
+            note_window(done.stop - done.start, len(done.failures))
+            for item in timed(JOIN, done.items, separator):
                 tick(1)
                 if skips and isinstance(item, Failed):
                     skipped.add(item)

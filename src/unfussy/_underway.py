@@ -9,6 +9,7 @@ from torch import nn
 from unfussy._devices import place_of
 from unfussy._outputs import Form
 from unfussy._precision import Target
+from unfussy._recording import SWITCH, current
 
 __all__ = ["Call"]
 
@@ -29,11 +30,13 @@ class Call:
         form: The form of the caller's first input, if that is of interest.
         infers: Whether it runs in inference mode by our doing.
         refusal: What the error said if all inputs at once ran out of memory already.
+        frame: Where its stages are noted, if it is recorded.
     """
 
     __slots__ = (
         "args",
         "form",
+        "frame",
         "infers",
         "kwargs",
         "module",
@@ -52,3 +55,4 @@ class Call:
         self.form: Form | None = None
         self.infers = False
         self.refusal: str | None = None
+        self.frame = current() if SWITCH.on else None

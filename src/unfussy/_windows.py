@@ -29,6 +29,8 @@ from unfussy._batching import (
 from unfussy._batching.transfer import link_to
 from unfussy._outputs import finish_output
 from unfussy._preparing import Inputs, Places, Window, prepare
+from unfussy._recorded import as_ahead
+from unfussy._recording import RUN, WAIT, timed
 from unfussy._sources import takes_time, windows_of
 from unfussy._targets import Target
 
@@ -117,7 +119,7 @@ def run_windows(
     if threaded is None:
         threaded = link is not None or takes_time(source)
     windows = windows_of(source, start, target.size)
-    make = partial(prepare, target, uploader)
+    make = as_ahead(target.name, partial(prepare, target, uploader))
     with closing(feed(windows, make, depth=depth, threaded=threaded)) as ready:
         if link is None or not (to_cpu or target.leaves_device):
             yield from _all_computed(target, ready, shared)
@@ -133,7 +135,8 @@ def run_windows(
 def _all_computed(
     target: Target, ready: Iterator[Window], shared: Mapping[str, Any]
 ) -> Generator[Results, None, None]:
-    while made := list(islice(ready, 1)):
+    made: list[Window]
+    while made := timed(WAIT, list, islice(ready, 1)):
         yield _computed(target, made.pop(), shared)
 
 
@@ -159,7 +162,7 @@ def _called(
     target: Target, inputs: Inputs, window: Window, shared: Mapping[str, Any]
 ) -> Any:
     try:
-        return target.call(inputs, shared)
+        return timed(RUN, target.call, inputs, shared)
     except Exception as error:
         last = window.start + window.n - 1
         error.add_note(f"{target.name}: in items {window.start} to {last} of a source")

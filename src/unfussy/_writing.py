@@ -19,6 +19,8 @@ from unfussy._batching.joining import is_array
 from unfussy._batching.sinks import Sink, open_sink
 from unfussy._jobs import describe_job
 from unfussy._progress import Progress, ticker
+from unfussy._recorded import as_stream, note_window
+from unfussy._recording import JOIN, OUTPUT, timed
 from unfussy._sources import check_source, length_of
 from unfussy._targets import Target, make_target
 from unfussy._tree import tree_paths
@@ -115,7 +117,8 @@ def run_to(
     job = job or describe_job(target, source, shared)
     rows = length_of(source) if target.on_error == "raise" else None
     with open_sink(path, job=job, rows=rows, resume=resume, durable=durable) as sink:
-        return write_to(sink, Path(path), target, source, shared, progress=progress)
+        write = as_stream(target.name, write_to)
+        return write(sink, Path(path), target, source, shared, progress=progress)
 
 
 def write_to(
@@ -150,13 +153,14 @@ def _write_all(
     """Write windows, and return the first item that failed, if one did."""
     first = None
     for done in windows:
+        note_window(done.stop - done.start, len(done.failures))
         for failed in done.failures:
             first = first or failed
             sink.fail(failed.index, f"{type(failed.error).__name__}: {failed.error}")
         if done.n_done:
-            result = done.joined()
+            result = timed(JOIN, done.joined)
             check_rows(name, result, done.n_done)
-            sink.write(result, done.stop)
+            timed(OUTPUT, sink.write, result, done.stop)
         else:
             sink.skip(done.stop)
         tick(done.stop - done.start)

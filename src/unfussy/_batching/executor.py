@@ -27,6 +27,7 @@ from unfussy._batching.memory import PeakMeter
 from unfussy._batching.oom import oom_kind, release_memory
 from unfussy._batching.planner import plan, plan_in_order
 from unfussy._batching.work import Work, ascending, merged
+from unfussy._recording import current
 from unfussy.errors import DoesNotFitError
 
 __all__ = ["Done", "Execution", "Measures", "Run"]
@@ -118,6 +119,7 @@ class Execution:
     def learn_refusal(self, works: Sequence[Work]) -> None:
         """Learn that all items at once were refused."""
         self.refused = True
+        _note_refusal()
         if self.n > self.batch.min_size:
             self.governor.refused(sum(work.cost for work in works))
         release_memory()
@@ -258,6 +260,10 @@ class Execution:
             result, peak = self.run(indices), None
             seconds = perf_counter() - start
         self._learn(cost, seconds, peak)
+        if (frame := current()) is not None:
+            pads = self.batch.makes_arrays
+            costs = (cost, piece.useful) if pads else (0.0, 0.0)
+            frame.ran(len(indices), int(seconds * 1e9), *costs)
         self.tick(len(indices))
         return Done(indices, result)
 
@@ -285,6 +291,7 @@ class Execution:
     def _shrinks(self, piece: Work, refusal: str) -> bool:
         """Learn from a refusal, and tell whether there is a smaller chunk to try."""
         self.refused = True
+        _note_refusal()
         self.governor.refused(piece.cost)
         release_memory()
         if len(piece) > self.batch.min_size:
@@ -307,3 +314,8 @@ class Execution:
     def _give_up(self, indices: Indices, error: Exception) -> None:
         self.failures.extend(Failed(int(i), error) for i in indices)
         self.tick(len(indices))
+
+
+def _note_refusal() -> None:
+    if (frame := current()) is not None:
+        frame.retries += 1

@@ -20,6 +20,7 @@ from typing import Any, Final, Protocol, TypeVar
 
 import torch
 
+from unfussy._recording import WAIT, timed
 from unfussy._tree import Tree, tree_map
 
 __all__ = ["Download", "Downloader", "Event", "Link", "Uploader", "link_to"]
@@ -153,7 +154,7 @@ class Download:
         if self._failure is not None:
             raise self._failure
         if self._event is not None:
-            self._event.synchronize()
+            timed(WAIT, self._event.synchronize)
         return self._tree
 
 

@@ -15,6 +15,7 @@ from typing import Any, Final
 import torch
 
 from unfussy._batching import drop_frames, is_out_of_memory
+from unfussy._cast_once import CastOnce
 from unfussy._chunks import Chunker
 from unfussy._devices import Place, place_of
 from unfussy._drivers import Driven
@@ -30,6 +31,7 @@ from unfussy._inputs import (
 from unfussy._lease import EvalLease, needs_lease
 from unfussy._method import Method
 from unfussy._modes import NoGrad, grad_context, inference_guard, normal
+from unfussy._nonfinite import guarded
 from unfussy._outputs import finish_output, form_of
 from unfussy._plan import OVERRIDES, Plan
 from unfussy._precision import (
@@ -42,6 +44,7 @@ from unfussy._precision import (
     needs_switch,
     to_float32,
 )
+from unfussy._recording import CONVERT, OUTPUT, RUN, as_run
 from unfussy._underway import Call
 
 __all__ = ["Planner", "is_low"]
@@ -64,6 +67,7 @@ class Planner:
     __slots__ = (
         "_fn",
         "_glance",
+        "_look",
         "_places",
         "_targets",
         "chunker",
@@ -73,7 +77,8 @@ class Planner:
     )
 
     def __init__(self, fn: Callable[..., Any], plan: Plan, method: Method) -> None:
-        self._fn, self.plan, self.method = fn, plan, method
+        self.plan, self.method = plan, method
+        self._fn, self._look = guarded(fn, plan.precision, method)
         self.reader = None
         if plan.move is not None:
             rows = plan.batch is not None  # of lists that are cut by item
@@ -116,7 +121,12 @@ class Planner:
         if self.reader is not None:
             check_subject(subject, self.method)
             if self.reader.reads:
-                call.args, call.kwargs = self.reader.read(args, kwargs, call.start)
+                read = self.reader.read
+                if call.frame is not None:
+                    read = partial(call.frame.timed, CONVERT, read)
+                call.args, call.kwargs = read(args, kwargs, call.start)
+        if call.frame is not None:
+            call.frame.device = call.place.device or call.frame.device
         return call
 
     def driven(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Driven:
@@ -134,12 +144,15 @@ class Planner:
             OVERRIDES.reset(token)
 
     def _hand_out(self, call: Call, result: Any) -> Any:
-        return self._finish(self._raised(result, call), call)
+        return self._finish(self._raised(self._look(result), call), call)
 
     def _finish(self, result: Any, call: Call) -> Any:
         modes, output = self.plan.modes, self.plan.output
         if output is not None:
-            result = finish_output(result, output, call.form, self.method.name)
+            finish = finish_output
+            if call.frame is not None:
+                finish = partial(call.frame.timed, OUTPUT, finish)
+            result = finish(result, output, call.form, self.method.name)
         if modes is None or modes.mode != "inference" or modes.result == "keep":
             return result
         return result if torch.is_inference_mode_enabled() else normal(result)
@@ -162,7 +175,15 @@ class Planner:
                 call.infers = not isinstance(grad, NoGrad)
         if precision is not None and (call.target is not None or precision.keep_fp32):
             contexts.extend(_autocast(precision, call))
+        if module is not None and self._casts_once(call):
+            contexts.append(CastOnce(module, call.place.type, self.method.name))
         return contexts
+
+    def _casts_once(self, call: Call) -> bool:
+        precision = self.plan.precision
+        if precision is None or precision.weights != "cast_once":
+            return False
+        return is_low(call.target, call.place.type)
 
     def target(self, place: Place) -> Target:
         """Return what autocast does for a module that lives at *place*."""
@@ -172,7 +193,8 @@ class Planner:
         return self._targets[key]
 
     def _run_raw(self, call: Call) -> Any:
-        return self._raised(self._fn(*call.args), call)
+        fn = self._fn if call.frame is None else as_run(self._fn)
+        return self._raised(fn(*call.args), call)
 
     def _raised(self, result: Any, call: Call) -> Any:
         return to_float32(result) if self._casts_back(call) else result
@@ -223,7 +245,9 @@ class Planner:
 
     def _body(self, args: tuple[Any, ...], kwargs: dict[str, Any], call: Call) -> Any:
         args, kwargs = self._arrived(args, kwargs, call)
-        return self._fn(*args, **kwargs)
+        if call.frame is None:
+            return self._fn(*args, **kwargs)
+        return call.frame.timed(RUN, self._fn, *args, **kwargs)
 
     def _arrived(
         self,
@@ -234,10 +258,13 @@ class Planner:
     ) -> Arguments:
         if self.reader is None:
             return args, kwargs
+        move = self.reader.move
+        if call.frame is not None:
+            move = partial(call.frame.timed, CONVERT, move)
         if not call.infers:
-            return self.reader.move(args, kwargs, call.start, call.place, leave)
+            return move(args, kwargs, call.start, call.place, leave)
         with inference_guard(False):  # noqa: FBT003 - inputs are normal tensors
-            return self.reader.move(args, kwargs, call.start, call.place, leave)
+            return move(args, kwargs, call.start, call.place, leave)
 
 
 def _autocast(

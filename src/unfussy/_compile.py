@@ -18,6 +18,8 @@ from unfussy._drivers import Prepare, Start, driver_for
 from unfussy._method import Method
 from unfussy._plan import OVERRIDES, Overrides, Plan
 from unfussy._ready import COLD, NOTHING, has_short_path, make_ready
+from unfussy._recorded import Quick, driven, make_recorded
+from unfussy._recording import SWITCH, as_run
 from unfussy._shortcut import make_short
 from unfussy._traced import LeaveGraph, make_traced
 from unfussy.errors import PlanError
@@ -66,12 +68,18 @@ def compile_plan(fn: _Function, plan: Plan) -> _Function:
     Return a plain function that calls *fn* as *plan* says.
 
     Raises:
-        PlanError: If *plan* cuts batches and *fn* is a generator or coroutine.
+        PlanError: If *plan* cuts batches or repeats calls and *fn* is a generator or
+            coroutine.
     """
     record = Planned(fn, plan)
     drive = driver_for(fn)
     if drive is None:
         return _dressed(_plain(record), record)
+    if plan.precision is not None and plan.precision.on_nonfinite == "retry":
+        raise PlanError(
+            f"{record.planner.method.name} is a generator or coroutine and cannot be "
+            "run again; use on_nonfinite='warn'"
+        )
     if plan.batch is not None:
         raise PlanError(
             f"{record.planner.method.name} is a generator or coroutine and cannot be "
@@ -82,7 +90,8 @@ def compile_plan(fn: _Function, plan: Plan) -> _Function:
 
 def _plain(record: Planned) -> _Function:
     plan, planner = record.plan, record.planner
-    general = _general(record)
+    quick = _quick(record)
+    general = _general(record, quick)
     traced = make_traced(record.raw, planner, general)
     is_compiling = torch.compiler.is_compiling
 
@@ -91,17 +100,16 @@ def _plain(record: Planned) -> _Function:
             return traced(args, kwargs)
         return general(args, kwargs)
 
-    if not has_short_path(plan):
+    if quick is None:
         return long_call
-    chunker = planner.chunker
-    learnt = NOTHING if chunker is None else chunker.learnt
-    ready = make_ready(plan, planner.reader, learnt)
+    ready, only, switch = quick.ready, planner.method.only, SWITCH
     short = make_short(record.raw, plan, planner)
-    only = planner.method.only
 
     def call(*args: Any, **kwargs: Any) -> Any:
         if is_compiling():
             return traced(args, kwargs)
+        if switch.on:
+            return general(args, kwargs)
         x = COLD
         if kwargs:
             if len(args) == 1 and len(kwargs) == 1 and only in kwargs:
@@ -113,13 +121,26 @@ def _plain(record: Planned) -> _Function:
     return call
 
 
-def _general(record: Planned) -> Callable[[tuple[Any, ...], dict[str, Any]], Any]:
-    run = record.planner.run
+def _quick(record: Planned) -> Quick | None:
+    plan, planner = record.plan, record.planner
+    if not has_short_path(plan):
+        return None
+    chunker = planner.chunker
+    learnt = NOTHING if chunker is None else chunker.learnt
+    ready = make_ready(plan, planner.reader, learnt)
+    return Quick(ready, make_short(as_run(record.raw), plan, planner))
+
+
+def _general(
+    record: Planned, quick: Quick | None
+) -> Callable[[tuple[Any, ...], dict[str, Any]], Any]:
+    planner, switch = record.planner, SWITCH
+    run, recorded = planner.run, make_recorded(planner, quick)
 
     def general(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         overrides = OVERRIDES.get()
         if overrides is None:
-            return run(args, kwargs)
+            return recorded(args, kwargs) if switch.on else run(args, kwargs)
         # What the method calls in turn follows its own plan again.
         token = OVERRIDES.set(None)
         try:
@@ -141,7 +162,7 @@ def _preparer(record: Planned) -> Prepare:
         if overrides is not None:
             plan = record.plan.override(overrides)
             planner = Planner(record.raw, plan, planner.method)
-        return functools.partial(planner.driven, args, kwargs)
+        return functools.partial(driven, planner, args, kwargs)
 
     return prepare
 

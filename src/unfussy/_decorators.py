@@ -1,5 +1,5 @@
 """
-The decorators: each fills one entry of the plan of the function below it.
+Decorators: each fills one entry of the plan of the function below it.
 
 They are written bare or with arguments, in any order, on methods, ``forward``, class
 and static methods (ours underneath), free functions whose first argument is a
@@ -9,79 +9,19 @@ signature, the documentation and the type of the one that was given.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterable
 from typing import Any, Literal, TypeVar, overload
 
-from torch import nn
-
-from unfussy._batching import Batch, OnError, Pack, Pad, Ragged, Size
-from unfussy._compile import compile_plan, planned
+from unfussy._decorating import bare_or_called
 from unfussy._modes import GradMode, Modes
 from unfussy._moving import Float64, Move
 from unfussy._outputs import Output, OutputKind
 from unfussy._plan import Plan, check_setting, names_of
-from unfussy._precision import Precision, PrecisionName
-from unfussy._progress import Progress
-from unfussy.errors import PlanError
+from unfussy._precision import OnNonFinite, Precision, PrecisionName, Weights
 
-__all__ = [
-    "auto_device",
-    "autocast_policy",
-    "batched",
-    "decorate",
-    "inference",
-    "returns",
-]
+__all__ = ["auto_device", "autocast_policy", "inference", "returns"]
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-
-def decorate(fn: F, plan: Plan, /) -> F:
-    """
-    Return *fn* with the entries of *plan* added to its own.
-
-    Raises:
-        PlanError: If *fn* is no function, or its plan says otherwise already.
-    """
-    _check_function(fn)
-    record = planned(fn)
-    raw = fn if record is None else record.raw
-    if record is not None:
-        plan = record.plan.merge(plan, record.planner.method.name)
-    _check_names(raw, plan)
-    return compile_plan(raw, plan)  # type: ignore[return-value]
-
-
-def _check_function(fn: object) -> None:
-    if isinstance(fn, (classmethod, staticmethod, property)):
-        kind = type(fn).__name__
-        raise PlanError(f"put the decorator below @{kind}, next to the function")
-    if isinstance(fn, (type, nn.Module)):
-        kind = "class" if isinstance(fn, type) else "module"
-        raise PlanError(
-            f"this is a {kind}; decorate its methods, or use unfuss(module)"
-        )
-    if not callable(fn):
-        raise PlanError(f"decorators go on functions, got {fn!r}")
-
-
-def _check_names(raw: Callable[..., Any], plan: Plan) -> None:
-    skip = plan.move.skip if plan.move is not None else ()
-    over = plan.batch.over if plan.batch is not None else ()
-    beside = () if plan.batch is None else tuple(plan.batch.injected())
-    parameters = inspect.signature(raw).parameters
-    if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
-        return
-    settings = (("skip", skip), ("over", over or ()), ("pad or pack", beside))
-    for setting, names in settings:
-        for name in names:
-            if name.partition("[")[0] not in parameters:
-                known = ", ".join(parameters)
-                raise PlanError(
-                    f"{setting} names {name!r}, which is no parameter of "
-                    f"{raw.__qualname__}({known})"
-                )
 
 
 @overload
@@ -146,7 +86,7 @@ def auto_device(
         check_setting("non_blocking", non_blocking),
         check_setting("copy", copy),
     )
-    return _bare_or_called(fn, Plan(move=move))
+    return bare_or_called(fn, Plan(move=move))
 
 
 @overload
@@ -198,7 +138,7 @@ def inference(
         check_setting("eval", eval),
         check_setting("result", result),
     )
-    return _bare_or_called(fn, Plan(modes=modes))
+    return bare_or_called(fn, Plan(modes=modes))
 
 
 @overload
@@ -209,6 +149,8 @@ def autocast_policy(
     precision: PrecisionName | str | Any = "auto",
     outputs: Literal["float32", "keep"] = "float32",
     keep_fp32: str | Iterable[str] = (),
+    weights: Weights = "per_call",
+    on_nonfinite: OnNonFinite = "ignore",
 ) -> Callable[[F], F]: ...
 @overload
 def autocast_policy(
@@ -217,6 +159,8 @@ def autocast_policy(
     *,
     outputs: Literal["float32", "keep"] = "float32",
     keep_fp32: str | Iterable[str] = (),
+    weights: Weights = "per_call",
+    on_nonfinite: OnNonFinite = "ignore",
 ) -> Callable[[F], F]: ...
 def autocast_policy(
     fn: Any = None,
@@ -225,6 +169,8 @@ def autocast_policy(
     precision: Any = "auto",
     outputs: Literal["float32", "keep"] = "float32",
     keep_fp32: str | Iterable[str] = (),
+    weights: Weights = "per_call",
+    on_nonfinite: OnNonFinite = "ignore",
 ) -> Any:
     """
     Run in mixed precision where that pays.
@@ -240,9 +186,19 @@ def autocast_policy(
             back as ``"float32"``, or are kept.
         keep_fp32: Names of submodules, as in ``get_submodule``, that run in float32
             all the same. They are reached by hooks, so only where they are called.
+        weights: ``"cast_once"`` keeps a low-precision copy of the weights that
+            autocast casts, where that saves more than it costs: the results are the
+            same bits. A copy is renewed when its weight changes. Not while gradients
+            are wanted, nor in compiled programs. On an accelerator an edit in place
+            through ``.data`` is not seen: call `forget_cast_weights` after it.
+        on_nonfinite: What becomes of results, computed in low precision, that hold
+            infinities or NaN: ``"ignore"`` hands them out, ``"warn"`` says once for a
+            method where they are, ``"retry"`` runs the call, or the chunk, again in
+            float32. Inputs that hold some are no reason for that.
 
     Raises:
-        PlanError: If there is no such precision, or no such submodule at a call.
+        PlanError: If there is no such precision, or no such submodule at a call; if
+            a generator or coroutine is to be run again.
 
     Examples:
         >>> import torch
@@ -259,162 +215,10 @@ def autocast_policy(
         check_setting("precision", precision),
         check_setting("outputs", outputs),
         names_of(keep_fp32, "keep_fp32") or (),
+        check_setting("weights", weights),
+        check_setting("on_nonfinite", on_nonfinite),
     )
-    return _bare_or_called(fn, Plan(precision=policy))
-
-
-@overload
-def batched(fn: F, /) -> F: ...
-@overload
-def batched(
-    size: Size = "auto",
-    /,
-    *,
-    over: str | Iterable[str] | None = None,
-    cost: Callable[..., float] | None = None,
-    budget: float | None = None,
-    ragged: Ragged | None = None,
-    pad: Pad | None = None,
-    pack: Pack | None = None,
-    join: Literal["auto", "items"] = "auto",
-    item: int | type | tuple[type, ...] | None = None,
-    on_oom: Literal["split", "raise"] = "split",
-    on_error: OnError = "raise",
-    min_size: int = 1,
-    keep: Literal["device", "cpu"] = "device",
-    progress: Progress = None,
-) -> Callable[[F], F]: ...
-@overload
-def batched(
-    *,
-    size: Size = "auto",
-    over: str | Iterable[str] | None = None,
-    cost: Callable[..., float] | None = None,
-    budget: float | None = None,
-    ragged: Ragged | None = None,
-    pad: Pad | None = None,
-    pack: Pack | None = None,
-    join: Literal["auto", "items"] = "auto",
-    item: int | type | tuple[type, ...] | None = None,
-    on_oom: Literal["split", "raise"] = "split",
-    on_error: OnError = "raise",
-    min_size: int = 1,
-    keep: Literal["device", "cpu"] = "device",
-    progress: Progress = None,
-) -> Callable[[F], F]: ...
-def batched(
-    fn: Any = None,
-    /,
-    *,
-    size: Size = "auto",
-    over: str | Iterable[str] | None = None,
-    cost: Callable[..., float] | None = None,
-    budget: float | None = None,
-    ragged: Ragged | None = None,
-    pad: Pad | None = None,
-    pack: Pack | None = None,
-    join: Literal["auto", "items"] = "auto",
-    item: int | type | tuple[type, ...] | None = None,
-    on_oom: Literal["split", "raise"] = "split",
-    on_error: OnError = "raise",
-    min_size: int = 1,
-    keep: Literal["device", "cpu"] = "device",
-    progress: Progress = None,
-) -> Any:
-    """
-    Cut large inputs into chunks and join the results in the caller's order.
-
-    Tensors and arrays are cut along their first dimension, lists by item, tuples,
-    mappings and records leaf by leaf. Results of any nesting are joined likewise;
-    what is the same for every chunk is kept once. A chunk that runs out of memory is
-    cut and tried again, smaller; nothing that is done is done again, and what fits is
-    remembered for the next call, until the module changes.
-
-    The items of a list become one tensor where the parameter is annotated
-    `TensorLike`, `ImageLike` or ``torch.Tensor``, and wherever there is a *pad* or a
-    *pack*; else the method gets a list. Either way only items of equal shape share a
-    chunk, unless *ragged* says otherwise.
-
-    Args:
-        fn: The function, if the decorator is written bare; or the size.
-        size: Most items in a chunk. ``"auto"`` starts with what is small, and grows
-            while larger chunks fit and, on a CPU, are faster by the item. ``"all"``
-            runs all at once while that fits.
-        over: Names of the parameters that carry the batch. By default all inputs
-            that can be cut do, and must have equal lengths.
-        cost: Gives the length of one item (of each parameter that carries the batch),
-            such as its tokens or pixels. Chunks are planned by it.
-        budget: Most length of a chunk, padding included.
-        ragged: How items of different shapes share a chunk. ``"equal"``: they do not,
-            which is always exact. ``"pad"`` and ``"pack"`` make one tensor of them,
-            and the method must tell what is real. ``"list"``: the method gets a list
-            of any shapes.
-        pad: How items are padded; means ``ragged="pad"``.
-        pack: How items are concatenated; means ``ragged="pack"``.
-        join: ``"items"`` returns a list with the result of each item.
-        item: What one item looks like: its number of dimensions, or its type. One
-            item then is taken too, and gives one result.
-        on_oom: ``"split"`` a chunk that does not fit, or ``"raise"`` the error.
-        on_error: What becomes of an item that raises. ``"raise"``: its error.
-            ``"skip"``: the result is that of the others, and an `ItemsFailedWarning`
-            names who is missing. ``"return"``: the call returns an `Outcome`.
-        min_size: The smallest chunk to try.
-        keep: Whether results of chunks wait on the ``"device"`` or the ``"cpu"``.
-        progress: True for a bar (extra ``progress``), False for none, or a function
-            that is called with the number of items just finished. By default a bar
-            appears after one second, where a terminal and tqdm are.
-
-    Raises:
-        AmbiguousBatchError: At a call, if the lengths of arguments differ or results
-            cannot be joined.
-        AllItemsFailedError: At a call with ``on_error="skip"``, if no item is left.
-        DoesNotFitError: At a call, if the smallest chunk does not fit.
-        PlanError: At decoration, of generators and coroutines, and if settings
-            contradict each other. At a call of a module in training mode whose batch
-            norm would see chunks.
-
-    Examples:
-        >>> import torch
-        >>> class Net(torch.nn.Linear):
-        ...     @batched(size=2)
-        ...     def embed(self, x):
-        ...         print(len(x), end=" ")
-        ...         return self(x)
-        >>> Net(4, 2).embed(torch.zeros(5, 4)).shape
-        2 2 1 torch.Size([5, 2])
-    """
-    if fn is not None and not callable(fn):
-        fn, size = None, fn
-    kind = _ragged(ragged, pad, pack)
-    batch = Batch(
-        size=check_setting("batch_size", size, name="size"),
-        over=names_of(over, "over"),
-        on_oom=check_setting("on_oom", on_oom),
-        min_size=check_setting("min_size", min_size),
-        keep=check_setting("keep", keep),
-        progress=progress,
-        on_error=check_setting("on_error", on_error),
-        cost=cost,
-        budget=check_setting("budget", budget),
-        ragged=kind,
-        pad=pad or (Pad() if kind == "pad" else None),
-        pack=pack or (Pack() if kind == "pack" else None),
-        join=check_setting("join", join),
-        item=item,
-    )
-    return _bare_or_called(fn, Plan(batch=batch))
-
-
-def _ragged(ragged: Ragged | None, pad: Pad | None, pack: Pack | None) -> Ragged:
-    given = {"pad": pad, "pack": pack}
-    kinds = [kind for kind, setting in given.items() if setting is not None]
-    kind = ragged or (kinds[0] if kinds else "equal")
-    if any(other != kind for other in kinds):
-        raise PlanError(
-            f"ragged={kind!r} does not go with {' and '.join(kinds)}; keep one"
-        )
-    found: Ragged = check_setting("ragged", kind)
-    return found
+    return bare_or_called(fn, Plan(precision=policy))
 
 
 @overload
@@ -467,8 +271,4 @@ def returns(
         check_setting("out", given, name="kind"),
         check_setting("out_device", device, name="device"),
     )
-    return _bare_or_called(fn, Plan(output=output))
-
-
-def _bare_or_called(fn: Any, plan: Plan) -> Any:
-    return (lambda fn: decorate(fn, plan)) if fn is None else decorate(fn, plan)
+    return bare_or_called(fn, Plan(output=output))

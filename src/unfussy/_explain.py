@@ -14,6 +14,7 @@ from unfussy._call import Planner
 from unfussy._compile import Planned, planned
 from unfussy._inputs import named_inputs
 from unfussy._lease import needs_lease
+from unfussy._low_copies import cast_once_memory, is_worth_keeping
 from unfussy._options import Configured
 from unfussy._plan import OVERRIDES, Overrides
 from unfussy._tree import tree_paths
@@ -210,8 +211,19 @@ def _describe_precision(planner: Planner, call: Call) -> str:
         return f"as the caller set it ({reason})"
     if target is False:
         return "autocast off"
+    weights = _describe_weights(planner, call)
     back = ", results back in float32" if precision.outputs == "float32" else ""
-    return f"autocast to {_name(target)} ({precision.precision}){back}"
+    return f"autocast to {_name(target)} ({precision.precision}){weights}{back}"
+
+
+def _describe_weights(planner: Planner, call: Call) -> str:
+    precision, module = planner.plan.precision, call.module
+    if precision is None or precision.weights == "per_call" or module is None:
+        return ""
+    if is_worth_keeping(module, planner.method.name) is False:
+        return ", weights cast in every call (keeping them would cost more)"
+    kept = cast_once_memory(module) / 1e6
+    return f", weights cast once ({kept:.1f} MB kept)"
 
 
 def _describe_batch(planner: Planner, call: Call) -> tuple[str, ChunkPlan | None]:

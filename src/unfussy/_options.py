@@ -32,11 +32,11 @@ def options(**settings: Any) -> Iterator[None]:
     Blocks nest, the inner one wins; each thread and each asyncio task has its own.
 
     Args:
-        **settings: ``precision``, ``outputs`` (as in `autocast_policy`);
-            ``batch_size``, ``over``, ``on_oom``, ``keep``, ``progress`` (as in
-            `batched`); ``float64``, ``non_blocking``, ``copy`` (as in `auto_device`);
-            ``mode``, ``eval``, ``result`` (as in `inference`); ``out``, ``out_device``
-            (as *kind* and *device* of `returns`).
+        **settings: ``precision``, ``outputs``, ``weights``, ``on_nonfinite`` (as in
+            `autocast_policy`); ``batch_size``, ``over``, ``on_oom``, ``keep``,
+            ``progress`` (as in `batched`); ``float64``, ``non_blocking``, ``copy`` (as
+            in `auto_device`); ``mode``, ``eval``, ``result`` (as in `inference`);
+            ``out``, ``out_device`` (as *kind* and *device* of `returns`).
 
     Raises:
         PlanError: If there is no such option, or it has no such value.

@@ -125,6 +125,7 @@ _OPTIONS: Final = {
     "mode": ("modes", "mode"),
     "non_blocking": ("move", "non_blocking"),
     "on_error": ("batch", "on_error"),
+    "on_nonfinite": ("precision", "on_nonfinite"),
     "on_oom": ("batch", "on_oom"),
     "out": ("output", "kind"),
     "out_device": ("output", "device"),
@@ -133,6 +134,7 @@ _OPTIONS: Final = {
     "precision": ("precision", "precision"),
     "progress": ("batch", "progress"),
     "result": ("modes", "result"),
+    "weights": ("precision", "weights"),
 }
 
 
@@ -163,12 +165,14 @@ _CHOICES: Final[dict[str, tuple[object, ...]]] = {
     "mode": ("no_grad", "inference"),
     "non_blocking": ("auto", True, False),
     "on_error": ("raise", "skip", "return"),
+    "on_nonfinite": ("ignore", "warn", "retry"),
     "on_oom": ("split", "raise"),
     "out": ("tensor", "numpy", "mirror"),
     "out_device": ("keep", "cpu", "input"),
     "outputs": ("float32", "keep"),
     "ragged": ("equal", "pad", "pack", "list"),
     "result": ("normal", "keep"),
+    "weights": ("per_call", "cast_once"),
 }
 
 

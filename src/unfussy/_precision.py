@@ -8,10 +8,10 @@ autocast's own flags, skipped where it already is as wanted, and always put back
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from threading import get_ident
 from types import TracebackType
 from typing import Any, Final, Literal, TypeAlias
 
@@ -23,8 +23,10 @@ from unfussy.errors import PlanError
 
 __all__ = [
     "Autocast",
+    "OnNonFinite",
     "Precision",
     "PrecisionName",
+    "Weights",
     "autocast_for",
     "canonical_precision",
     "is_any_autocast_enabled",
@@ -34,6 +36,8 @@ __all__ = [
 ]
 
 PrecisionName: TypeAlias = Literal["auto", "fp32", "fp16", "bf16", "inherit"]
+Weights: TypeAlias = Literal["per_call", "cast_once"]
+OnNonFinite: TypeAlias = Literal["ignore", "warn", "retry"]
 Target: TypeAlias = torch.dtype | Literal[False] | None
 """What autocast does in a call: a dtype, off, or (None) whatever the caller set."""
 
@@ -77,11 +81,20 @@ class Precision:
         outputs: Whether results that autocast left in low precision come back as
             ``"float32"``, or are kept.
         keep_fp32: Names of submodules that run in float32 all the same.
+        weights: Whether weights are cast in every call, or a copy is kept.
+        on_nonfinite: What becomes of results that hold infinities or NaN.
     """
 
     precision: PrecisionName = "auto"
     outputs: Literal["float32", "keep"] = "float32"
     keep_fp32: tuple[str, ...] = ()
+    weights: Weights = "per_call"
+    on_nonfinite: OnNonFinite = "ignore"
+
+    @property
+    def looks(self) -> bool:
+        """Whether results are looked at."""
+        return self.on_nonfinite != "ignore"
 
 
 def canonical_precision(name: object, /) -> PrecisionName:
@@ -143,10 +156,26 @@ def needs_switch(target: Target, kind: str, *, automatic: bool) -> bool:
     return not (enabled and (automatic or torch.get_autocast_dtype(kind) is target))
 
 
+# Autocast's cache of weights is one for all threads, and knows no dtypes: threads that
+# cast to another one than those before them do without.
+_RUNNING: Final[dict[int, torch.dtype]] = {}
+"""What autocast casts to, by the thread."""
+
+
+# Looked up in torch, they would cost a tenth more.
+_is_enabled: Final = torch.is_autocast_enabled
+_enable: Final = torch.set_autocast_enabled
+_dtype_of: Final = torch.get_autocast_dtype
+_set_dtype: Final = torch.set_autocast_dtype
+_enter: Final = torch.autocast_increment_nesting
+_leave: Final = torch.autocast_decrement_nesting
+_clear: Final = torch.clear_autocast_cache
+
+
 class Autocast:
     """``torch.autocast`` as a context, at a third of its price; not re-entrant."""
 
-    __slots__ = ("_before", "_kind", "_target")
+    __slots__ = ("_around", "_before", "_caches", "_kind", "_target")
 
     def __init__(self, kind: str, target: torch.dtype | Literal[False]) -> None:
         self._kind = kind
@@ -155,13 +184,19 @@ class Autocast:
     def __enter__(self) -> None:
         """Switch autocast in this thread."""
         kind, target = self._kind, self._target
-        self._before = torch.is_autocast_enabled(kind), torch.get_autocast_dtype(kind)
-        torch.set_autocast_enabled(kind, target is not False)
-        if target is not False and target is not self._before[1]:
-            # Weights that an outer autocast has cast are kept without their dtype.
-            torch.clear_autocast_cache()
-            torch.set_autocast_dtype(kind, target)
-        torch.autocast_increment_nesting()
+        self._before = _is_enabled(kind), _dtype_of(kind)
+        _enable(kind, target is not False)
+        if target is not False:
+            thread, self._caches = get_ident(), False
+            self._around = _RUNNING.get(thread)
+            _RUNNING[thread] = target  # before looking, so that one of two sees it
+            if len(_RUNNING) > 1:
+                self._step_aside(target)
+            if target is not self._before[1]:
+                # Weights that an outer autocast has cast are kept without their dtype.
+                _clear()
+                _set_dtype(kind, target)
+        _enter()
 
     def __exit__(
         self,
@@ -171,12 +206,24 @@ class Autocast:
     ) -> None:
         """Put autocast back, and drop the cast weights that nobody can use."""
         kind, (enabled, dtype) = self._kind, self._before
-        torch.set_autocast_enabled(kind, enabled)
+        _enable(kind, enabled)
         switched = self._target is not False and self._target is not dtype
+        if self._target is not False:
+            if self._around is None:
+                del _RUNNING[get_ident()]
+            else:
+                _RUNNING[get_ident()] = self._around
+            if self._caches:
+                torch.set_autocast_cache_enabled(True)
         if switched:
-            torch.set_autocast_dtype(kind, dtype)
-        if torch.autocast_decrement_nesting() == 0 or switched:
-            torch.clear_autocast_cache()
+            _set_dtype(kind, dtype)
+        if _leave() == 0 or switched:
+            _clear()
+
+    def _step_aside(self, target: torch.dtype) -> None:
+        if any(dtype is not target for dtype in list(_RUNNING.values())):
+            self._caches = torch.is_autocast_cache_enabled()
+            torch.set_autocast_cache_enabled(False)
 
 
 def to_float32(tree: Any, /) -> Any:
@@ -228,7 +275,7 @@ class _Float32Guard:
     __slots__ = ("_handles", "_kind", "_open", "_thread")
 
     def __init__(self, kind: str) -> None:
-        self._kind, self._thread = kind, threading.get_ident()
+        self._kind, self._thread = kind, get_ident()
         self._open: list[Autocast | None] = []
         self._handles: list[RemovableHandle] = []
 
@@ -247,7 +294,7 @@ class _Float32Guard:
 
     # Another thread that sees the hook while it is put on or taken off gives no kwargs.
     def _enter(self, part: torch.nn.Module, args: Any, kwargs: Any = None) -> Any:  # noqa: ARG002
-        if threading.get_ident() != self._thread:  # another thread's call
+        if get_ident() != self._thread:  # another thread's call
             return None
         # Where autocast is off, weights and inputs have one precision already.
         if not torch.is_autocast_enabled(self._kind):
@@ -259,7 +306,7 @@ class _Float32Guard:
         return to_float32(args), to_float32(kwargs)
 
     def _leave(self, part: torch.nn.Module, args: Any, result: Any) -> None:  # noqa: ARG002
-        if threading.get_ident() == self._thread and self._open:
+        if get_ident() == self._thread and self._open:
             self._end()
 
     def _end(self) -> None:

@@ -45,7 +45,8 @@ def has_short_path(plan: Plan) -> bool:
         return False
     if batch is not None and (batch.over or not is_plain(batch)):
         return False
-    return plan.precision is None or not plan.precision.keep_fp32
+    precision = plan.precision
+    return precision is None or not (precision.keep_fp32 or precision.looks)
 
 
 def make_ready(

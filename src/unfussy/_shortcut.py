@@ -15,6 +15,7 @@ import torch
 
 from unfussy._batching import drop_frames, is_out_of_memory
 from unfussy._call import Planner
+from unfussy._cast_once import CastOnce
 from unfussy._devices import place_of
 from unfussy._lease import LEASES, EvalLease, needs_lease
 from unfussy._modes import Modes, inference_guard, normal, set_grad_enabled
@@ -71,6 +72,8 @@ def _in_low_precision(fn: _Function, plan: Plan, planner: Planner) -> _Two:
     raises = plan.precision is not None and plan.precision.outputs == "float32"
     # Autocast casts a weight once for all chunks, but not in inference mode.
     shared = plan if plan.batch is None else replace(plan, modes=_shared(plan.modes))
+    if plan.precision is not None and plan.precision.weights == "cast_once":
+        fn = _casting_once(fn, planner.method.name)
     run = _in_modes(_raised(fn) if raises else fn, shared)
 
     def call(subject: Any, x: Any) -> Any:
@@ -79,6 +82,14 @@ def _in_low_precision(fn: _Function, plan: Plan, planner: Planner) -> _Two:
             return planner.run_ready(subject, x)
         with Autocast(place.type, target):
             return run(subject, x)
+
+    return call
+
+
+def _casting_once(fn: _Function, method: str) -> _Two:
+    def call(subject: Any, x: Any) -> Any:
+        with CastOnce(subject, place_of(subject, subject).type, method):
+            return fn(subject, x)
 
     return call
 

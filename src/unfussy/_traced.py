@@ -63,13 +63,16 @@ def make_traced(fn: Callable[..., Any], planner: Planner, general: _Call) -> _Ca
         args, kwargs = subject_first(args, kwargs, method)
         if torch.compiler.is_dynamo_compiling():
             followed = _are_followed(args, kwargs, plan.move, method)
-            if BLOCKS.are_open or precision.keep_fp32 or not followed:
+            leaves = precision.keep_fp32 or precision.looks
+            if BLOCKS.are_open or leaves or not followed:
                 outside: _Call = torch.compiler.disable(general)  # type: ignore[no-untyped-call]
                 return outside(args, kwargs)
         elif OVERRIDES.get() is not None:
             return general(args, kwargs)
         elif precision.keep_fp32:
             raise PlanError(f"{method.name}: keep_fp32 cannot be exported")
+        elif precision.looks:
+            raise PlanError(f"{method.name}: on_nonfinite cannot be exported")
         subject, module, start = subject_of(args, method)
         place, given = _place_of(module, subject), (args[start:], kwargs)
         if plan.move is not None:

@@ -259,6 +259,24 @@ def test_the_kinds_of_devices_are_asked_one_by_one_where_torch_has_no_question()
         assert is_any_autocast_enabled()
 
 
+# --- options of the policy ---------------------------------------------------------
+
+
+def test_a_policy_says_what_becomes_of_weights_and_of_results_that_overflow():
+    @autocast_policy("bf16", weights="cast_once", on_nonfinite="warn")
+    def embed(module, x):
+        return x
+
+    policy = embed.__unfussy__.plan.precision
+
+    assert policy == Precision(
+        "bf16", "float32", (), weights="cast_once", on_nonfinite="warn"
+    )
+    assert policy.looks
+    assert not Precision("bf16").looks
+    assert Precision("bf16").weights == "per_call"
+
+
 # --- switching ---------------------------------------------------------------------
 
 
@@ -361,6 +379,31 @@ def test_threads_do_not_see_each_others_autocast():
     assert ours[0] == FP32
     assert ours[1][0] == [False, False]
     assert seen == [BF16]
+
+
+def test_threads_of_two_precisions_do_not_share_cast_weights():
+    class Together(Net):
+        @autocast_policy("bf16", outputs="keep")
+        @inference
+        def embed(self, x, barrier):
+            results = []
+            for _ in range(2):  # the first leaves its weights in autocast's cache
+                barrier.wait(10)
+                results.append(self(x))
+            barrier.wait(10)
+            return results
+
+    net, barrier, results = Together(), threading.Barrier(2), []
+    thread = threading.Thread(target=lambda: results.extend(net.embed(X, barrier)))
+    thread.start()
+    before = state()
+    halves = configure(net.embed, precision="fp16")(X, barrier)
+    assert state() == before
+    thread.join()
+
+    assert len(results) == 2
+    assert all(torch.equal(result, net.bf16(X)) for result in results)
+    assert all(torch.equal(half, net.fp16(X)) for half in halves)
 
 
 # --- weights are cast once ---------------------------------------------------------

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
@@ -16,7 +14,8 @@ from unfussy._batching.sinks import disk
 from unfussy._hardware import get_best_device
 from unfussy._jobs import describe_job
 from unfussy._targets import make_target
-from unfussy.errors import InputValueError, UnfussyError
+from unfussy.cli.telling import readable_errors, say
+from unfussy.errors import InputValueError
 
 __all__ = ["gallery"]
 
@@ -80,7 +79,7 @@ def build(
     A face is labelled by the folder in PHOTOS that it is in, or by its file's name.
     Features are saved as they come, and the same command goes on after a kill.
     """
-    with _readable_errors():
+    with readable_errors():
         if out.suffix:
             raise InputValueError(f"--out is a folder, whose name has no dot: {out}")
         settings = Settings(
@@ -109,7 +108,7 @@ def search(
 
     The face is found and embedded as those of the gallery were.
     """
-    with _readable_errors():
+    with readable_errors():
         if out is not None:
             _check_picture(out)
         if not query.is_file():
@@ -121,7 +120,7 @@ def search(
             from unfussy.cli.sheets import draw_matches  # noqa: PLC0415 - an extra
 
             draw_matches(query, rows).save(out)
-            _say(f"{out}: the query and {len(rows)} matches")
+            say(f"{out}: the query and {len(rows)} matches")
 
 
 # --- what they do ------------------------------------------------------------------
@@ -152,9 +151,9 @@ def _build(
         raise InputValueError(text) from error
     disk.save(out / _SETTINGS, json.dumps(asdict(settings)).encode())
     for path, why in list(found.skipped.items())[:_NAMED]:
-        _say(f"skipped {path}: {why}")
+        say(f"skipped {path}: {why}")
     if len(found.skipped) > _NAMED:
-        _say(f"and {len(found.skipped) - _NAMED} more; all are in {out}/gallery.json")
+        say(f"and {len(found.skipped) - _NAMED} more; all are in {out}/gallery.json")
     return f"{out}: {found}"
 
 
@@ -192,7 +191,7 @@ def _models(settings: Settings) -> tuple[Any, Any]:
     model: Any
     if settings.checkpoint is None:
         model = AdaFace.from_config(settings.architecture)
-        _say("No checkpoint: random weights. Results mean nothing.", "yellow")
+        say("No checkpoint: random weights. Results mean nothing.", "yellow")
     else:
         model = AdaFace.from_pretrained(settings.checkpoint)
     place, aligner = get_best_device(), None
@@ -233,16 +232,3 @@ def _check_picture(out: Path) -> None:
         raise InputValueError(f"--out is a picture, .png or .jpg, got {out}")
     if not out.absolute().parent.is_dir():
         raise InputValueError(f"there is no folder {out.absolute().parent}")
-
-
-def _say(text: str, color: str | None = None) -> None:
-    typer.secho(text, err=True, fg=color, bold=color is not None)
-
-
-@contextmanager
-def _readable_errors() -> Iterator[None]:
-    try:
-        yield
-    except UnfussyError as error:
-        _say(f"Error: {' '.join(str(error).split())}", "red")
-        raise typer.Exit(1) from error

@@ -36,11 +36,12 @@ def describe_job(
     Return a line that tells this computation from others.
 
     It reads ``"key: value; key: value"``, so that two lines can be compared by part. A
-    source that has an attribute ``fingerprint`` is known by that.
+    source that has an attribute ``fingerprint`` is known by that, and the object whose
+    method it is too.
     """
     arguments = {**target.given, **shared}
     parts = {
-        "method": target.name + _code(target.function),
+        "method": target.name + _code(target.function) + _holder(target),
         "weights": _weights(target),
         "source": _source(source),
         "settings": _settings(target),
@@ -74,6 +75,12 @@ def _code(function: Any) -> str:
         return ""
     plain = [x for x in code.co_consts if isinstance(x, (str, int, float, complex))]
     return f" {_crc_of([repr((code.co_code, code.co_names, plain)).encode()])}"
+
+
+def _holder(target: Target) -> str:
+    """Return what the object says that a method belongs to, if it says anything."""
+    found = (getattr(value, "fingerprint", None) for value in target.arguments[:1])
+    return "".join(f" {text}" for text in found if isinstance(text, str))
 
 
 def _weights(target: Target) -> str:

@@ -19,23 +19,29 @@ import torch
 
 from unfussy.errors import InputValueError, MissingExtraError
 
-__all__ = ["Pictures", "read_input", "read_whole"]
+__all__ = ["Pictures", "is_items", "names_of", "read_input", "read_whole"]
 
 _PICTURES: Final = frozenset(
     {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 )
 
 
-def read_input(path: Path) -> Any:
+def read_input(path: Path, kind: Any = None) -> Any:
     """
     Return what *path* holds: an array, tensors, pictures, or a dictionary of arrays.
+
+    Args:
+        path: A file or a folder.
+        kind: The class that it is for. If that has ``read_items``, this reads folders:
+            it returns a sequence of items that are read when they are asked for, with a
+            ``fingerprint``, and ``names`` if they have some.
 
     Raises:
         InputValueError: If there is nothing there that can be read.
         MissingExtraError: If there are pictures and Pillow is not installed.
     """
     if path.is_dir():
-        return _read_folder(path)
+        return getattr(kind, "read_items", _read_folder)(path)
     if not path.exists():
         raise InputValueError(f"there is no file {path}")
     suffix = path.suffix.lower()
@@ -54,7 +60,18 @@ def read_whole(inputs: Any) -> Any:
     """Return *inputs* as one call of a method takes them: all at once."""
     if isinstance(inputs, np.memmap):
         return np.asarray(inputs)
-    return list(inputs) if isinstance(inputs, Pictures) else inputs
+    return list(inputs) if is_items(inputs) else inputs
+
+
+def is_items(inputs: Any) -> bool:
+    """Tell whether *inputs* are items in files, read when they are asked for."""
+    return isinstance(inputs, Sequence) and hasattr(inputs, "fingerprint")
+
+
+def names_of(inputs: Any) -> tuple[str, ...] | None:
+    """Return what items in files are called, or None if they have no names."""
+    names: tuple[str, ...] | None = getattr(inputs, "names", None)
+    return names if is_items(inputs) else None
 
 
 def _read_npy(path: Path) -> Any:

@@ -8,11 +8,14 @@ time, or the joints of one pose: nobody but the author or the caller can tell.
 from __future__ import annotations
 
 import inspect
+import shutil
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
+
+import numpy as np
 
 from unfussy._arrays import is_picture
 from unfussy._batching.joining import is_array
@@ -23,7 +26,7 @@ from unfussy._options import configure
 from unfussy._targets import Target, make_target
 from unfussy._windows import run_windows
 from unfussy._writing import check_rows, write_to
-from unfussy.cli.inputs import Pictures, read_whole
+from unfussy.cli.inputs import is_items, names_of, read_whole
 from unfussy.cli.outputs import describe_output, is_by_row, write_output
 from unfussy.errors import InputValueError
 
@@ -57,6 +60,13 @@ class Order:
     shows: bool
     say: Callable[[str], object]
 
+    @property
+    def rows(self) -> Path:
+        """Where rows go as they come: what gets names is put together at the end."""
+        if self.out.suffix.lower() == ".npz" and names_of(self.inputs) is not None:
+            return self.out.with_name(f"{self.out.name}.rows") / "result.npy"
+        return self.out
+
 
 def carry_out(order: Order) -> str:
     """
@@ -69,8 +79,21 @@ def carry_out(order: Order) -> str:
     """
     target = make_target(configure(order.method, **order.settings), None)
     if not _may_be_cut(order, target) or not _by_parts(order, target):
-        return write_output(order.out, _called(order))
-    return describe_output(order.out)
+        return write_output(order.out, _with_names(order, _called(order)))
+    if order.rows == order.out:
+        return describe_output(order.out)
+    told = write_output(order.out, _with_names(order, np.load(order.rows)))
+    shutil.rmtree(order.rows.parent)
+    return told
+
+
+def _with_names(order: Order, result: Any) -> Any:
+    """Return *result* with what its items are called, where there is room for it."""
+    names = names_of(order.inputs)
+    if names is None or order.out.suffix.lower() != ".npz":
+        return result
+    arrays = result if isinstance(result, Mapping) else {"result": result}
+    return {**arrays, "names": np.array(names)}
 
 
 def _called(order: Order) -> Any:
@@ -87,13 +110,13 @@ def _called(order: Order) -> Any:
 
 def _may_be_cut(order: Order, target: Target) -> bool:
     batch, inputs = target.plan.batch, order.inputs
-    if batch is None or batch.size == "all" or not is_by_row(order.out):
+    if batch is None or batch.size == "all" or not is_by_row(order.rows):
         return False
     if target.names != ("",) or _is_item(inputs, batch.item):
         return False
     if is_array(inputs):
         return bool(inputs.ndim)
-    return isinstance(inputs, (list, Pictures))
+    return isinstance(inputs, list) or is_items(inputs)
 
 
 def _is_item(inputs: Any, item: Any) -> bool:
@@ -117,7 +140,7 @@ def _by_parts(order: Order, target: Target) -> bool:
         try:
             write_to(
                 sink,
-                order.out,
+                order.rows,
                 target,
                 order.inputs,
                 order.arguments,
@@ -135,9 +158,10 @@ def _by_parts(order: Order, target: Target) -> bool:
 
 def _open(order: Order, target: Target) -> Sink:
     job = describe_job(target, order.inputs, order.arguments)
+    order.rows.parent.mkdir(exist_ok=True)
     rows = len(order.inputs) if target.on_error == "raise" else None
     try:
-        return open_sink(order.out, job=job, rows=rows, resume=not order.restarts)
+        return open_sink(order.rows, job=job, rows=rows, resume=not order.restarts)
     except InputValueError as error:
         text = str(error).replace("resume=False", "--restart")
         raise InputValueError(text) from error

@@ -7,7 +7,6 @@ methods make rows of their input first, so that no pose is ever cut in two.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from typing import Any, Literal, Protocol, TypeAlias, TypeVar, Unpack
 
@@ -25,7 +24,6 @@ from unfussy.models.vposer.shapes import Rows, latent_rows, pose_rows
 __all__ = [
     "Output",
     "Poses",
-    "as_planned",
     "easy_decode",
     "easy_encode",
     "make_noise",
@@ -120,22 +118,6 @@ def make_noise(count: int, size: int, seed: Seed, *, sample: bool) -> Rows | Non
 def restored(tree: Any, lead: tuple[int, ...]) -> Any:
     """Return *tree* with the first dimension of every leaf replaced by *lead*."""
     return tree_map(lambda leaf: leaf.reshape(*lead, *leaf.shape[1:]), tree)
-
-
-def as_planned(planned: Callable[..., Any], /) -> Callable[[F], F]:
-    """Show *planned*'s plan to `explain` and `configure`, and its options to `help`."""
-    theirs = inspect.signature(planned).parameters
-    options = [theirs[name] for name in EasyOptions.__annotations__]
-
-    def dress(method: F) -> F:
-        signature = inspect.signature(method)
-        own = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
-        marks = {k: v for k, v in vars(planned).items() if k != "__wrapped__"}
-        marks["__signature__"] = signature.replace(parameters=[*own, *options])
-        vars(method).update(marks)
-        return method
-
-    return dress
 
 
 def _cast(rows: Rows, model: _Coder) -> Tensor:

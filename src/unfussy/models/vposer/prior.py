@@ -16,9 +16,10 @@ from torch.distributions import Normal
 
 from unfussy import EasyInferenceMixin, EasyOptions, TensorLike
 from unfussy._arrays import from_array
+from unfussy.models._dressing import as_planned
 from unfussy.models._saving import save_weights
 from unfussy.models.vposer import easy as planned
-from unfussy.models.vposer.easy import Output, Poses, as_planned, make_noise, restored
+from unfussy.models.vposer.easy import Output, Poses, make_noise, restored
 from unfussy.models.vposer.ops import at_least_float32
 from unfussy.models.vposer.sampling import Kind, Seed, interpolate
 from unfussy.models.vposer.shapes import JOINTS, latent_rows, pose_rows

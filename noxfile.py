@@ -39,7 +39,9 @@ def environment(session: nox.Session) -> None:
     session.install("-e", ".[all]", "--group", "dev")
 
 
-WITH_TRAINED_FACES = ["adaface_network", "face_search", "mtcnn"]
+WITH_ONNX_OR_TRAINED = [
+    *("adaface_network", "face_search", "gait_export", "mtcnn"),
+]
 
 usual = nox.session(python=False, requires=["environment"])
 
@@ -77,8 +79,9 @@ def examples(session: nox.Session) -> None:
 @usual
 def properties(session: nox.Session) -> None:
     """Search for counterexamples longer than `tests` does."""
-    search = ["-m", "property", "--hypothesis-profile=long"]
-    session.run("pytest", "tests", *search, *session.posargs)
+    search = ["-m", "property", "--hypothesis-profile=long", "-n", "auto"]
+    one_core_each = {"OMP_NUM_THREADS": "1"}
+    session.run("pytest", "tests", *search, *session.posargs, env=one_core_each)
 
 
 @usual
@@ -133,11 +136,11 @@ def containers(session: nox.Session) -> None:
 
 @nox.session
 def faces(session: nox.Session) -> None:
-    """Test faces with trained weights on a photograph, and the export to ONNX."""
+    """Test faces with trained weights on a photograph, and exports to ONNX."""
     session.install("-e", ".[all]", "--group", "tests", "--group", "faces")
     # It asks for releases of torch and Pillow that are years old.
     session.install("--no-deps", "facenet-pytorch")
-    files = [f"tests/models/test_{name}.py" for name in WITH_TRAINED_FACES]
+    files = [f"tests/models/test_{name}.py" for name in WITH_ONNX_OR_TRAINED]
     session.run("pytest", *files, *session.posargs)
 
 

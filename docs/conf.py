@@ -45,6 +45,9 @@ nitpick_ignore_regex = [
     ("py:.*", r"(collections|contextlib|np|numpy|nn|os|pathlib|torch|typing)\..*"),
     ("py:.*", r"(hypothesis\.strategies|st)\..*|Array"),
     ("py:.*", r"(unfussy\..*\.)?[A-Z]"),  # type variables
+    # Names in annotations.
+    ("py:class", r"unfussy\..*\._?(Head|Layer|Plan|Shapes|Target|WalkFiles)"),
+    ("py:class", "Image|Level|Path|Progress|Tensor|TypeAliasForwardRef|Way"),
 ]
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, cast
 
@@ -18,12 +18,14 @@ from unfussy._explain import explain
 from unfussy._hardware import get_best_device, get_device_info
 from unfussy._options import configure
 from unfussy._proxy import unfuss
-from unfussy.cli.building import build_model, read_settings
+from unfussy.cli.bench import bench
+from unfussy.cli.building import build_model, find_class, read_settings
 from unfussy.cli.gallery import gallery
 from unfussy.cli.inputs import read_input, read_whole
 from unfussy.cli.outputs import check_output
 from unfussy.cli.running import Order, carry_out
-from unfussy.errors import InputValueError, UnfussyError
+from unfussy.cli.telling import device_called, readable_errors, say
+from unfussy.errors import InputValueError
 
 __all__ = ["app"]
 
@@ -34,6 +36,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Plain model methods, easy to call.",
 )
+app.command()(bench)
 app.add_typer(gallery, name="gallery")
 
 
@@ -60,6 +63,10 @@ def run(
         ),
     ],
     *,
+    kind: Annotated[
+        str | None,
+        typer.Option("--model", help="Which model of a family that has several."),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(help="Where to write: .npy, .npz, .pt, or a folder of .npy."),
@@ -106,16 +113,17 @@ def run(
     .npy file or a folder as they come, and the same command goes on after a kill.
     Otherwise INPUT is given to METHOD in one call.
     """
-    with _readable_errors():
+    with readable_errors():
         if out is None and not explain_only:
             raise InputValueError("say where the result goes: --out FILE")
         if out is not None:
             check_output(out)
-        inputs = read_input(source)
-        built, weights = build_model(
-            model, checkpoint, read_settings(config or []), seed
-        )
-        place = get_best_device() if device == "auto" else _device(device)
+        given_settings = read_settings(config or [])
+        if kind is not None:
+            given_settings["model_type"] = kind
+        inputs = read_input(source, find_class(model))
+        built, weights = build_model(model, checkpoint, given_settings, seed)
+        place = get_best_device() if device == "auto" else device_called(device)
         if hasattr(built, "to"):
             built = built.to(place)
         found = _find_method(built, method)
@@ -128,43 +136,24 @@ def run(
             return
         assert out is not None  # noqa: S101 - checked above
         if checkpoint is None:
-            _say(f"No checkpoint: {weights}. Results mean nothing.", "yellow")
+            say(f"No checkpoint: {weights}. Results mean nothing.", "yellow")
         shows = sys.stderr.isatty() if progress is None else progress
         start = time.perf_counter()
-        order = Order(found, inputs, extra, settings, out, restart, shows, _say)
+        order = Order(found, inputs, extra, settings, out, restart, shows, say)
         typer.echo(carry_out(order))
         seconds = time.perf_counter() - start
-        _say(f"{model} {method} on {place}: {seconds:.2f} s")
+        say(f"{model} {method} on {place}: {seconds:.2f} s")
 
 
 @app.command()
-def devices() -> None:
+def devices(
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
     """List the devices of this machine, and which one is taken."""
-    with _readable_errors():
-        typer.echo(str(get_device_info()))
-
-
-def _say(text: str, color: str | None = None) -> None:
-    typer.secho(text, err=True, fg=color, bold=color is not None)
-
-
-@contextmanager
-def _readable_errors() -> Iterator[None]:
-    try:
-        yield
-    except UnfussyError as error:
-        _say(f"Error: {error}", "red")
-        raise typer.Exit(1) from error
-
-
-def _device(name: str) -> torch.device:
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).partition("\n")[0]
-        raise InputValueError(f"--device {name!r} cannot be used: {reason}") from error
-    return device
+    with readable_errors():
+        info = get_device_info()
+        typer.echo(json.dumps(info.to_dict(), indent=2) if as_json else str(info))
 
 
 def _find_method(model: Any, method: str) -> Callable[..., Any]:

@@ -10,6 +10,8 @@ __all__ = ["FAMILIES"]
 
 FAMILIES: Final = {
     "adaface": "unfussy.models.adaface:AdaFace",
+    "gait": "unfussy.models.gait:GaitRecognizer",
+    "multimodal": "unfussy.models.multimodal:MultimodalModel",
     "vposer": "unfussy.models.vposer:VPoser",
 }
 """Where the main class of each family is, by the name the command line takes."""

@@ -35,7 +35,7 @@ from unfussy._batching import (
 )
 from unfussy._cutting import Cutting, collations, prepared
 from unfussy._devices import place_of
-from unfussy._fitting import FEW, MANY
+from unfussy._fitting import FEW, MANY, SMALL_BYTES
 from unfussy._inputs import Arguments, describe_item
 from unfussy._learnt import Learnt, first_items
 from unfussy._outputs import gathered
@@ -55,7 +55,6 @@ Arrive: TypeAlias = Callable[
 """Moves all arguments but those of some names."""
 
 _CPU = torch.device("cpu")
-_SMALL = 8 * 2**20  # bytes
 # Items of mean length that the start-up of a chunk may be worth.
 _FEW_ON_CPU = 2.5
 _FEW = 100.0
@@ -206,7 +205,7 @@ class Chunked:
     def _is_small(self) -> bool:
         """Tell whether all items are tried at once, as few plain inputs are."""
         n, batch = self._n, self._batch
-        few = n <= FEW or (n <= MANY and n * self._layout.bytes_per_item <= _SMALL)
+        few = n <= FEW or (n <= MANY and n * self._layout.bytes_per_item <= SMALL_BYTES)
         careful = self._known.tight or self._call.refusal is not None
         plain = not batch.progress and batch.on_error == "raise"
         if not few or careful or not plain or not self._is_one_chunk():

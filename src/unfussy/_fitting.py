@@ -17,7 +17,7 @@ from unfussy._inputs import named_inputs
 from unfussy._method import Method
 from unfussy._underway import Call
 
-__all__ = ["FEW", "MANY", "SMALL", "is_plain", "make_glance"]
+__all__ = ["FEW", "MANY", "SMALL", "SMALL_BYTES", "is_plain", "make_glance"]
 
 FEW: Final = 8
 """So many items are always tried at once."""
@@ -25,6 +25,8 @@ MANY: Final = 64
 """So many are, if they are small."""
 SMALL: Final = 2**21
 """So many numbers are small, all items together."""
+SMALL_BYTES: Final = 4 * SMALL
+"""What these take in float32."""
 _PLAIN: Final = frozenset({int, float, bool, str, type(None)})
 
 

@@ -109,6 +109,19 @@ def get_best_device() -> torch.device:
     return get_device_info().best
 
 
+def model_of(device: torch.device, /) -> str:
+    """Return what the maker of *device* calls it; its type where nobody tells."""
+    try:
+        records = get_device_info().devices
+    except DeviceError:  # of a variable that has nothing to do with this device
+        return device.type
+    for record in records:
+        found = torch.device(record.name)
+        if found.type == device.type and (found.index or 0) == (device.index or 0):
+            return record.model
+    return device.type
+
+
 def get_device_info() -> DeviceInfo:
     """
     Return every device of this machine, with the chosen one and why.

@@ -10,13 +10,13 @@ import torch
 from torch import nn
 
 from unfussy._batching import Batch, Governor, Limits, Measures, Unpadder
+from unfussy._fitting import SMALL_BYTES
 from unfussy._method import Method
 
 __all__ = ["Learnt", "first_items"]
 
 _START: Final = 64
 _EVEN_START: Final = 8
-_START_BYTES: Final = 8 * 2**20
 
 
 @dataclass(slots=True)
@@ -72,5 +72,5 @@ def first_items(
     # Few on a CPU, where large chunks can be slower: memory then goes back and forth
     # to the system. What gets faster by growing soon grows.
     most = _EVEN_START if is_even else _START
-    few = int(max(1, min(most, _START_BYTES / max(item_bytes, 1))))
+    few = int(max(1, min(most, SMALL_BYTES / max(item_bytes, 1))))
     return 1 << (few.bit_length() - 1)

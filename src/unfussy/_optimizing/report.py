@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from unfussy._optimizing.candidate import Level
 from unfussy._optimizing.estimates import Estimate
+from unfussy._schemas import check_schema
 from unfussy.errors import InputValueError, PlanError
 
 if TYPE_CHECKING:
@@ -173,10 +174,7 @@ class OptimizationReport:
         Raises:
             InputValueError: If it is no such report.
         """
-        from unfussy._optimizing.schema import (  # noqa: PLC0415 - when needed
-            SCHEMA,
-            check_schema,
-        )
+        from unfussy._optimizing.schema import SCHEMA  # noqa: PLC0415 - when needed
 
         try:
             values = json.loads(text)

@@ -16,9 +16,10 @@ import torch
 from torch import nn
 
 from unfussy._devices import place_of
-from unfussy._hardware import get_device_info
+from unfussy._hardware import model_of
 from unfussy._optimizing.registry import candidate_named
-from unfussy.errors import DeviceError, InputValueError
+from unfussy._schemas import check_schema
+from unfussy.errors import InputValueError
 
 if TYPE_CHECKING:
     from unfussy._optimizing.applying import Application
@@ -75,10 +76,7 @@ def write_choice(path: Path, report: OptimizationReport) -> Path:
 
 
 def _read(path: Path) -> Any:
-    from unfussy._optimizing.schema import (  # noqa: PLC0415 - when needed
-        CHOICE_SCHEMA,
-        check_schema,
-    )
+    from unfussy._optimizing.schema import CHOICE_SCHEMA  # noqa: PLC0415 - when needed
 
     try:
         choice = json.loads(path.read_text(encoding="utf-8"))
@@ -112,7 +110,7 @@ def fingerprint_of(target: Target) -> tuple[dict[str, str], str]:
         "model": f"{kind.__module__}.{kind.__qualname__}",
         "method": target.label,
         "parameters": _digest(module),
-        "device_model": _device_model(device),
+        "device_model": model_of(device),
         "torch": torch.__version__,
         "unfussy": __version__,
     }
@@ -123,15 +121,3 @@ def _digest(module: nn.Module) -> str:
     tensors = (*module.named_parameters(), *module.named_buffers())
     lines = [f"{name} {tuple(x.shape)} {x.dtype}" for name, x in tensors]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
-
-
-def _device_model(device: torch.device) -> str:
-    try:
-        records = get_device_info().devices
-    except DeviceError:  # of a variable that has nothing to do with this device
-        return device.type
-    for record in records:
-        found = torch.device(record.name)
-        if found.type == device.type and (found.index or 0) == (device.index or 0):
-            return record.model
-    return device.type

@@ -15,7 +15,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 import torch
 
-from unfussy._hardware import get_device_info
+from unfussy._hardware import model_of
 from unfussy._lease import EvalLease
 from unfussy._optimizing.candidate import Level
 from unfussy._optimizing.deviation import deviation_of
@@ -38,7 +38,6 @@ from unfussy.bench.results import improvements_of, variants_of
 from unfussy.bench.rounds import Times, run_rounds
 from unfussy.bench.schema import FORMAT
 from unfussy.bench.workload import Workload
-from unfussy.errors import DeviceError
 
 __all__ = ["Settings", "measure"]
 
@@ -201,7 +200,7 @@ def _surroundings(work: Workload) -> dict[str, Any]:
 
     device = work.device
     return {
-        "device": {"name": str(device), "model": _model_of(device)},
+        "device": {"name": str(device), "model": model_of(device)},
         "threads": torch.get_num_threads(),
         "versions": {
             "unfussy": __version__,
@@ -210,15 +209,3 @@ def _surroundings(work: Workload) -> dict[str, Any]:
             "python": platform.python_version(),
         },
     }
-
-
-def _model_of(device: torch.device) -> str:
-    try:
-        records = get_device_info().devices
-    except DeviceError:  # of a variable that has nothing to do with this device
-        return device.type
-    for record in records:
-        found = torch.device(record.name)
-        if found.type == device.type and (found.index or 0) == (device.index or 0):
-            return record.model
-    return device.type

@@ -10,11 +10,6 @@ import torch
 import typer
 
 from unfussy._hardware import get_best_device
-from unfussy.bench import (
-    run_comprehensive_benchmark,
-    save_results,
-    table_of,
-)
 from unfussy.cli.building import build_model, read_settings
 from unfussy.cli.inputs import read_input, read_whole
 from unfussy.cli.telling import device_called, readable_errors, say
@@ -92,6 +87,12 @@ def bench(
     All variants do the same work with the same weights; one whose results differ is
     left out. Families draw their inputs; a method of your own takes --input.
     """
+    from unfussy.bench import (  # noqa: PLC0415 - no other command needs it
+        run_comprehensive_benchmark,
+        save_results,
+        table_of,
+    )
+
     with readable_errors():
         settings = read_settings(config or [])
         place = get_best_device() if device == "auto" else device_called(device)

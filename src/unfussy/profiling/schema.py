@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from unfussy._recording import STAGES
+from unfussy._schemas import record
 from unfussy.errors import InputValueError
 
 __all__ = ["SCHEMA", "check_report"]
@@ -20,94 +21,77 @@ _MAYBE_COUNT: Final = {"type": ["integer", "null"], "minimum": 0}
 _MAYBE_TIME: Final = {"type": ["number", "null"], "minimum": 0}
 
 
-def _record(properties: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "type": "object",
-        "properties": dict(properties),
-        "required": [*properties],
-        "additionalProperties": False,
-    }
-
-
 def _many(items: Mapping[str, Any]) -> dict[str, Any]:
     return {"type": "array", "items": dict(items)}
 
 
 _KIND: Final = {"enum": ["call", "stream", "ahead"]}
-_STAGES: Final = _record(dict.fromkeys(STAGES, _TIME))
+_STAGES: Final = record(**dict.fromkeys(STAGES, _TIME))
 
-_CALL: Final = _record(
-    {
-        "id": _COUNT,
-        "method": _NAME,
-        "kind": _KIND,
-        "outer": _MAYBE_COUNT,
-        "depth": _COUNT,
-        "thread": _NAME,
-        "device": _MAYBE_NAME,
-        "start": {"type": "number"},
-        "seconds": _TIME,
-        "inner_seconds": _TIME,
-        "stages": _STAGES,
-        "items": _COUNT,
-        "bytes_in": _COUNT,
-        "chunks": _COUNT,
-        "pieces": _many({"type": "array"}),
-        "padding_waste": {"type": ["number", "null"]},
-        "retries": _COUNT,
-        "failures": _COUNT,
-        "error": _MAYBE_NAME,
-        "device_seconds": _MAYBE_TIME,
-        "spans": _many({"type": "array"}),
-    }
+_CALL: Final = record(
+    id=_COUNT,
+    method=_NAME,
+    kind=_KIND,
+    outer=_MAYBE_COUNT,
+    depth=_COUNT,
+    thread=_NAME,
+    device=_MAYBE_NAME,
+    start={"type": "number"},
+    seconds=_TIME,
+    inner_seconds=_TIME,
+    stages=_STAGES,
+    items=_COUNT,
+    bytes_in=_COUNT,
+    chunks=_COUNT,
+    pieces=_many({"type": "array"}),
+    padding_waste={"type": ["number", "null"]},
+    retries=_COUNT,
+    failures=_COUNT,
+    error=_MAYBE_NAME,
+    device_seconds=_MAYBE_TIME,
+    spans=_many({"type": "array"}),
 )
 
-_METHOD: Final = _record(
-    {
-        "method": _NAME,
-        "kind": _KIND,
-        "count": _COUNT,
-        "errors": _COUNT,
-        "seconds": _TIME,
-        "own_seconds": {"type": "number"},
-        "mean": _TIME,
-        "p50": _TIME,
-        "p90": _TIME,
-        "p99": _TIME,
-        "items": _COUNT,
-        "items_per_second": _TIME,
-        "bytes_in": _COUNT,
-        "chunks": _COUNT,
-        "padding_waste": {"type": ["number", "null"]},
-        "retries": _COUNT,
-        "failures": _COUNT,
-        "device_seconds": _MAYBE_TIME,
-        "stages": _STAGES,
-    }
+_METHOD: Final = record(
+    method=_NAME,
+    kind=_KIND,
+    count=_COUNT,
+    errors=_COUNT,
+    seconds=_TIME,
+    own_seconds={"type": "number"},
+    mean=_TIME,
+    p50=_TIME,
+    p90=_TIME,
+    p99=_TIME,
+    items=_COUNT,
+    items_per_second=_TIME,
+    bytes_in=_COUNT,
+    chunks=_COUNT,
+    padding_waste={"type": ["number", "null"]},
+    retries=_COUNT,
+    failures=_COUNT,
+    device_seconds=_MAYBE_TIME,
+    stages=_STAGES,
 )
 
-_SAMPLE: Final = _record(
-    {"seconds": _TIME, "resident": _MAYBE_COUNT, "device": _MAYBE_COUNT}
-)
+_SAMPLE: Final = record(seconds=_TIME, resident=_MAYBE_COUNT, device=_MAYBE_COUNT)
 
-_PROFILE: Final = _record(
-    {
-        "name": _NAME,
-        "seconds": _TIME,
-        "n_calls": _COUNT,
-        "calls": _many(_CALL),
-        "memory": _many(_SAMPLE),
-        "peak_resident": _MAYBE_COUNT,
-        "peak_device": _MAYBE_COUNT,
-        "environment": {"type": "object"},
-        "methods": _many(_METHOD),
-    }
+_PROFILE: Final = record(
+    name=_NAME,
+    seconds=_TIME,
+    n_calls=_COUNT,
+    calls=_many(_CALL),
+    memory=_many(_SAMPLE),
+    peak_resident=_MAYBE_COUNT,
+    peak_device=_MAYBE_COUNT,
+    environment={"type": "object"},
+    methods=_many(_METHOD),
 )
 
 SCHEMA: Final = {
     "$schema": "https://json-schema.org/draft/2020-12/schema",
     "title": "A report of unfussy.profiling",
-    **_record({"format": {"enum": [FORMAT]}, "sessions": _many(_PROFILE)}),
+    **record(format={"enum": [FORMAT]}, sessions=_many(_PROFILE)),
 }
 """The form of a report, as JSON Schema has it."""
 

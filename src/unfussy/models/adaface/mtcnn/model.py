@@ -8,7 +8,6 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, Final, Literal, Self
 
-import torch
 from torch import Tensor, nn
 
 from unfussy import (
@@ -19,6 +18,7 @@ from unfussy import (
     batched,
     inference,
 )
+from unfussy.models._matching import build_empty
 from unfussy.models._saving import save_weights
 from unfussy.models.adaface.alignment import Fit, Size
 from unfussy.models.adaface.mtcnn.cascade import find_faces
@@ -122,9 +122,7 @@ class MTCNN(EasyInferenceMixin, nn.Module):
 
     @classmethod
     def _empty(cls, settings: Settings | None) -> Self:
-        with torch.device("meta"):
-            model = cls(settings)
-        return model.to_empty(device="cpu").eval()
+        return build_empty(lambda: cls(settings)).eval()
 
     # --- detection -----------------------------------------------------------------
 

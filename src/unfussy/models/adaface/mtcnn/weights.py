@@ -17,13 +17,11 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
-from unfussy.errors import InputTypeError
 from unfussy.models._checkpoints import (
     read_state_dict,
-    strip_prefixes,
 )
 from unfussy.models._locating import CheckpointNotFoundError
-from unfussy.models._matching import load_strictly
+from unfussy.models._matching import load_strictly, own_part
 from unfussy.models.adaface.mtcnn.npy import read_npy_state
 
 __all__ = ["fill", "fill_seeded", "read_weights"]
@@ -62,11 +60,8 @@ def fill(model: nn.Module, state: object, /, source: str = "the state dict") -> 
         CheckpointError: If keys or shapes differ.
         InputTypeError: If *state* is no mapping.
     """
-    if not isinstance(state, Mapping):
-        kind = type(state).__name__
-        raise InputTypeError(f"a state dict maps keys to tensors, got a {kind}")
-    stripped = strip_prefixes(state, ("module.", "mtcnn."))
-    load_strictly(model, _as_adaface(stripped), title="MTCNN", source=source)
+    own = own_part(state, ("module.", "mtcnn."))
+    load_strictly(model, _as_adaface(own), title="MTCNN", source=source)
 
 
 def read_weights(path: str | PathLike[str] | None, /) -> tuple[dict[str, Tensor], str]:

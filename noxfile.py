@@ -43,6 +43,9 @@ WITH_ONNX_OR_TRAINED = [
     *("adaface_network", "face_search", "gait_export", "mtcnn"),
 ]
 
+ON_ALL_CORES = ["-n", "auto"]
+ONE_THREAD = {"OMP_NUM_THREADS": "1"}
+
 usual = nox.session(python=False, requires=["environment"])
 
 
@@ -79,9 +82,8 @@ def examples(session: nox.Session) -> None:
 @usual
 def properties(session: nox.Session) -> None:
     """Search for counterexamples longer than `tests` does."""
-    search = ["-m", "property", "--hypothesis-profile=long", "-n", "auto"]
-    one_core_each = {"OMP_NUM_THREADS": "1"}
-    session.run("pytest", "tests", *search, *session.posargs, env=one_core_each)
+    search = ["-m", "property", "--hypothesis-profile=long", *ON_ALL_CORES]
+    session.run("pytest", "tests", *search, *session.posargs, env=ONE_THREAD)
 
 
 @usual
@@ -92,9 +94,9 @@ def tests(session: nox.Session) -> None:
         return
     # The toy device stays registered, so its tests are a process of their own.
     toy = {"UNFUSSY_TOY_DEVICE": "1"}
-    session.run("coverage", "run", "-m", "pytest", "tests/toy", env=toy)
-    session.run("coverage", "run", "--append", "-m", "pytest")
-    session.run("coverage", "report")
+    alone = ["--cov", "--cov-report=", "--cov-fail-under=0"]
+    session.run("pytest", "tests/toy", *alone, env=toy)
+    session.run("pytest", "--cov", "--cov-append", *ON_ALL_CORES, env=ONE_THREAD)
 
 
 @nox.session(default=False, python="3.11")

@@ -88,7 +88,6 @@ def test_two_settings_of_one_entry_are_refused():
         (lambda: returns(kind="list"), "kind is one of 'tensor', 'numpy', 'mirror'"),
         (lambda: returns(device="cuda"), "device is one of 'keep', 'cpu', 'input'"),
     ],
-    ids=str,
 )
 def test_unknown_settings_are_refused_where_they_are_written(decorate, message):
     with pytest.raises(PlanError, match=message):

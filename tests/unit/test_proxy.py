@@ -159,7 +159,6 @@ def test_proxied_methods_can_be_explained(model, x):
         (lambda: patch(Theirs, "fly").__enter__(), "no method 'fly' to patch"),
         (lambda: patch(Theirs, "make").__enter__(), "no method 'make' to patch"),
     ],
-    ids=str,
 )
 def test_wrong_use_is_refused(make, message):
     with pytest.raises(PlanError, match=message):

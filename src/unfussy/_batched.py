@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, Literal, TypeVar, overload
 
-from unfussy._batching import Batch, OnError, Pack, Pad, Ragged, Size
+from unfussy._batching import (
+    Batch,
+    CostOf,
+    GroupOf,
+    OnError,
+    Pack,
+    Pad,
+    Ragged,
+    Size,
+)
 from unfussy._decorating import bare_or_called
 from unfussy._plan import Plan, check_setting, names_of
 from unfussy._progress import Progress
@@ -24,8 +33,9 @@ def batched(
     /,
     *,
     over: str | Iterable[str] | None = None,
-    cost: Callable[..., float] | None = None,
+    cost: CostOf | None = None,
     budget: float | None = None,
+    group: GroupOf | None = None,
     ragged: Ragged | None = None,
     pad: Pad | None = None,
     pack: Pack | None = None,
@@ -42,8 +52,9 @@ def batched(
     *,
     size: Size = "auto",
     over: str | Iterable[str] | None = None,
-    cost: Callable[..., float] | None = None,
+    cost: CostOf | None = None,
     budget: float | None = None,
+    group: GroupOf | None = None,
     ragged: Ragged | None = None,
     pad: Pad | None = None,
     pack: Pack | None = None,
@@ -61,8 +72,9 @@ def batched(
     *,
     size: Size = "auto",
     over: str | Iterable[str] | None = None,
-    cost: Callable[..., float] | None = None,
+    cost: CostOf | None = None,
     budget: float | None = None,
+    group: GroupOf | None = None,
     ragged: Ragged | None = None,
     pad: Pad | None = None,
     pack: Pack | None = None,
@@ -96,8 +108,13 @@ def batched(
         over: Names of the parameters that carry the batch. By default all inputs
             that can be cut do, and must have equal lengths.
         cost: Gives the length of one item (of each parameter that carries the batch),
-            such as its tokens or pixels. Chunks are planned by it.
+            such as its tokens or pixels. Chunks are planned by it. A function, or the
+            name of a method of what is called, which can look at its settings.
         budget: Most length of a chunk, padding included.
+        group: Gives what the items of one chunk must have in common, such as the size
+            of a canvas: only items of equal groups share a chunk. A function or the
+            name of a method, as for *cost*. Both are asked about all items before any
+            runs; where items may fail, one that they cannot look at runs alone.
         ragged: How items of different shapes share a chunk. ``"equal"``: they do not,
             which is always exact. ``"pad"`` and ``"pack"`` make one tensor of them,
             and the method must tell what is real. ``"list"``: the method gets a list
@@ -147,8 +164,9 @@ def batched(
         keep=check_setting("keep", keep),
         progress=progress,
         on_error=check_setting("on_error", on_error),
-        cost=cost,
+        cost=check_setting("cost", cost),
         budget=check_setting("budget", budget),
+        group=check_setting("group", group),
         ragged=kind,
         pad=pad or (Pad() if kind == "pad" else None),
         pack=pack or (Pack() if kind == "pack" else None),

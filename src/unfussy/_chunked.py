@@ -101,7 +101,7 @@ class Chunked:
             lay_out,
             list(self._values.values()),
             self._n,
-            known.batch,
+            known.batch.asking(call.subject, self._name),
             self._name,
             ordered=bool(self._draws),
         )

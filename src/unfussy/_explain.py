@@ -238,6 +238,7 @@ def _describe_batch(planner: Planner, call: Call) -> tuple[str, ChunkPlan | None
         return f"{items} at once", chunks
     size = chunker.batch.size
     known = f" of at most {size}" if isinstance(size, int) else ""
+    known += ", each of one group" if chunker.batch.group is not None else ""
     padding = f", {chunks.waste:.1%} of it padding" if chunks.waste else ""
     return f"{items} in {len(chunks.chunks)} chunks{known}{padding}", chunks
 

@@ -38,6 +38,7 @@ def is_plain(batch: Batch) -> bool:
         or batch.item is not None
         or batch.cost is not None
         or batch.budget is not None
+        or batch.group is not None
         or batch.on_error != "raise"
         or batch.join != "auto"
         or batch.makes_arrays

@@ -33,9 +33,10 @@ def options(**settings: Any) -> Iterator[None]:
 
     Args:
         **settings: ``precision``, ``outputs``, ``weights``, ``on_nonfinite`` (as in
-            `autocast_policy`); ``batch_size``, ``over``, ``on_oom``, ``keep``,
-            ``progress`` (as in `batched`); ``float64``, ``non_blocking``, ``copy`` (as
-            in `auto_device`); ``mode``, ``eval``, ``result`` (as in `inference`);
+            `autocast_policy`); ``batch_size``, ``over``, ``cost``, ``budget``,
+            ``group``, ``on_oom``, ``keep``, ``progress`` (as in `batched`);
+            ``float64``, ``non_blocking``, ``copy`` (as in `auto_device`); ``mode``,
+            ``eval``, ``result`` (as in `inference`);
             ``out``, ``out_device`` (as *kind* and *device* of `returns`).
 
     Raises:

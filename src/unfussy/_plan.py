@@ -7,7 +7,7 @@ irrelevant, and two different settings of one entry are a contradiction.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, fields, replace
 from threading import Lock
@@ -120,6 +120,7 @@ _OPTIONS: Final = {
     "eval": ("modes", "eval"),
     "cost": ("batch", "cost"),
     "float64": ("move", "float64"),
+    "group": ("batch", "group"),
     "join": ("batch", "join"),
     "keep": ("batch", "keep"),
     "mode": ("modes", "mode"),
@@ -188,12 +189,8 @@ def check_setting(option: str, value: Any, *, name: str | None = None) -> Any:
         return canonical_precision(value)
     if option == "over":
         return names_of(value, name)
-    if option == "batch_size":
-        return _check_size(value, name)
-    if option == "min_size":
-        return _check_whole(value, name)
-    if option == "budget":
-        return _check_budget(value)
+    if option in _CHECKS:
+        return _CHECKS[option](value, name)
     choices = _CHOICES.get(option)
     if choices is None or any(value is each or value == each for each in choices):
         return value
@@ -213,10 +210,27 @@ def _check_whole(value: Any, name: str, or_else: str = "") -> Any:
     raise PlanError(f"{name} is {or_else}a whole number from 1, got {value!r}")
 
 
-def _check_budget(value: Any) -> Any:
+def _check_function(value: Any, name: str) -> Any:
+    if value is None or isinstance(value, str) or callable(value):
+        return value
+    raise PlanError(
+        f"{name} is a function of one item, or the name of a method, got {value!r}"
+    )
+
+
+def _check_budget(value: Any, name: str) -> Any:
     if value is None or (isinstance(value, (int, float)) and value > 0):
         return value
-    raise PlanError(f"budget is a number above 0, or None, got {value!r}")
+    raise PlanError(f"{name} is a number above 0, or None, got {value!r}")
+
+
+_CHECKS: Final[dict[str, Callable[[Any, str], Any]]] = {
+    "batch_size": _check_size,
+    "budget": _check_budget,
+    "cost": _check_function,
+    "group": _check_function,
+    "min_size": _check_whole,
+}
 
 
 def names_of(value: Any, name: str) -> tuple[str, ...] | None:

@@ -134,7 +134,4 @@ def _pulled(
 
 
 def _bytes_of(item: Any) -> float:
-    found = getattr(item, "nbytes", None)
-    if isinstance(found, int):
-        return found
     return lay_out([[item]], 1, Batch(), "").bytes_per_item

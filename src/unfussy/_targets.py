@@ -159,7 +159,9 @@ class Target:
 
     @property
     def _plans(self) -> bool:
-        return self.batch.ragged != "equal" or self.batch.cost is not None
+        batch = self.batch
+        grows = batch.cost is not None or batch.group is not None
+        return batch.ragged != "equal" or grows
 
     def size(self, item_bytes: float) -> int:
         """Return how many items of so many bytes the next window may have."""

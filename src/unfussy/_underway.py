@@ -56,3 +56,8 @@ class Call:
         self.infers = False
         self.refusal: str | None = None
         self.frame = current() if SWITCH.on else None
+
+    @property
+    def subject(self) -> Any:
+        """What the method is called on; None if that is nothing."""
+        return self.args[0] if self.start else None

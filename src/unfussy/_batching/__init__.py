@@ -4,7 +4,16 @@ Large inputs in chunks: planned, collated, run, joined in the caller's order.
 Knows tensors, trees, costs and memory, and nothing of decorators.
 """
 
-from unfussy._batching.batch import Batch, OnError, Pack, Pad, Ragged, Size
+from unfussy._batching.batch import (
+    Batch,
+    CostOf,
+    GroupOf,
+    OnError,
+    Pack,
+    Pad,
+    Ragged,
+    Size,
+)
 from unfussy._batching.chunks import ChunkPlan
 from unfussy._batching.collate import Indices, take
 from unfussy._batching.cost import CostFit, default_ratio
@@ -41,6 +50,7 @@ __all__ = [
     "ChunkPlan",
     "Collation",
     "CostFit",
+    "CostOf",
     "Done",
     "Downloader",
     "Draws",
@@ -48,6 +58,7 @@ __all__ = [
     "Failed",
     "Form",
     "Governor",
+    "GroupOf",
     "Indices",
     "ItemsFailedWarning",
     "Layout",

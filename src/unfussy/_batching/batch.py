@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 
 from unfussy._progress import Progress
 from unfussy.errors import PlanError
 
-__all__ = ["Batch", "OnError", "Pack", "Pad", "Ragged", "Results", "Size"]
+__all__ = [
+    "Batch",
+    "CostOf",
+    "GroupOf",
+    "OnError",
+    "Pack",
+    "Pad",
+    "Ragged",
+    "Results",
+    "Size",
+]
 
 Ragged: TypeAlias = Literal["equal", "pad", "pack", "list"]
 Size: TypeAlias = int | Literal["auto", "all"]
 OnError: TypeAlias = Literal["raise", "skip", "return"]
 Results: TypeAlias = Literal["auto", "ragged", "fixed"]
+CostOf: TypeAlias = Callable[..., float] | str
+GroupOf: TypeAlias = Callable[..., Hashable] | str
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +119,10 @@ class Batch:
         progress: Whether to show a bar, or what to call with the number of items
             that were just finished.
         on_error: What becomes of an item that raises.
-        cost: Gives the length of one item, in any unit.
+        cost: Gives the length of one item, in any unit; or names the method that does.
         budget: Most length of a chunk, padding included.
+        group: Gives what items of one chunk have in common; or names the method that
+            does.
         ragged: How items of different shapes share a chunk.
         pad: How they are padded.
         pack: How they are concatenated.
@@ -123,8 +137,9 @@ class Batch:
     keep: Literal["device", "cpu"] = "device"
     progress: Progress = None
     on_error: OnError = "raise"
-    cost: Callable[..., float] | None = None
+    cost: CostOf | None = None
     budget: float | None = None
+    group: GroupOf | None = None
     ragged: Ragged = "equal"
     pad: Pad | None = None
     pack: Pack | None = None
@@ -136,6 +151,26 @@ class Batch:
         """Whether lists become tensors whatever their parameter is declared as."""
         return self.ragged in {"pad", "pack"}
 
+    def asking(self, subject: object, method: str) -> Batch:
+        """
+        Return this with methods of *subject* in place of their names.
+
+        Raises:
+            PlanError: If it has no such method.
+        """
+        named = {
+            setting: name
+            for setting in ("cost", "group")
+            if isinstance(name := getattr(self, setting), str)
+        }
+        if not named:
+            return self
+        found: dict[str, Any] = {
+            setting: _method_of(subject, name, f"{method}: {setting}={name!r}")
+            for setting, name in named.items()
+        }
+        return replace(self, **found)
+
     def injected(self) -> Mapping[str, str]:
         """Return what is passed beside the batch, by the names of parameters."""
         source: Any = self.pad if self.ragged == "pad" else self.pack
@@ -143,6 +178,16 @@ class Batch:
             return {}
         names = {kind: getattr(source, kind, None) for kind in _INJECTED}
         return {name: kind for kind, name in names.items() if name is not None}
+
+
+def _method_of(subject: object, name: str, where: str) -> Callable[..., Any]:
+    found = getattr(subject, name, None)
+    if not callable(found):
+        raise PlanError(
+            f"{where} names a method of what is called, and {type(subject).__name__} "
+            "has none"
+        )
+    return found  # type: ignore[no-any-return]
 
 
 _INJECTED = ("mask", "lengths", "offsets")

@@ -29,7 +29,7 @@ from unfussy._batching.sizes import (
 )
 from unfussy._batching.work import Lengths, Work
 from unfussy._tree import Tree, node_for
-from unfussy.errors import AmbiguousBatchError, InputValueError
+from unfussy.errors import AmbiguousBatchError, InputTypeError, InputValueError
 
 __all__ = ["Layout", "Work", "lay_out"]
 
@@ -81,10 +81,11 @@ def lay_out(
     Raises:
         AmbiguousBatchError: If the parts of one item that are padded together differ
             in length.
+        InputTypeError: If the group of an item cannot be told from others.
         InputValueError: If the cost of an item is no number from 0.
     """
     columns = [column for value in values for column in lists_in(value)]
-    costs = None if batch.cost is None else _costs(values, n, batch.cost, method)
+    costs = _costs(values, n, batch, method)
     real, width = None, None
     if not columns:
         works, real, width = _rectangular(values, n, batch, costs)
@@ -95,6 +96,8 @@ def lay_out(
         works = list(_equal(columns, n, costs))
     else:
         works, real = _ragged(columns, n, batch, costs, method)
+    if (keys := _keys(values, n, batch, method)) is not None:
+        works = [part for work in works for part in work.split(keys)]
     works = [work.levelled() for work in works]
     unit = sum(work.useful for work in works) / max(n, 1) or 1.0
     if ordered:
@@ -104,13 +107,55 @@ def lay_out(
     return Layout(works, real, width, bytes_per_item(values, n), unit, kind)
 
 
-def _costs(
-    values: Sequence[Tree], n: int, cost: Callable[..., float], method: str
-) -> Lengths:
+def _asked(
+    ask: Callable[..., Any], values: Sequence[Tree], n: int, batch: Batch
+) -> Iterator[Any]:
+    """Yield what *ask* says of each item, or `_Unknown` where that may fail later."""
     opened = unsealed if any(map(has_sealed, values)) else lambda item: item
-    found = [
-        float(cost(*(opened(item_at(value, i)) for value in values))) for i in range(n)
-    ]
+    for i in range(n):
+        try:
+            yield ask(*(opened(item_at(value, i)) for value in values))
+        except Exception:
+            if batch.on_error == "raise":
+                raise
+            yield _Unknown()
+
+
+class _Unknown:
+    """The group of an item that cannot be looked at: like no other."""
+
+
+def _keys(
+    values: Sequence[Tree], n: int, batch: Batch, method: str
+) -> list[Hashable] | None:
+    if batch.group is None:
+        return None
+    ask: Any = batch.group
+    keys = list(_asked(ask, values, n, batch))
+    for i, key in enumerate(keys):
+        if not _is_hashable(key):
+            raise InputTypeError(
+                f"{method}: the group of an item is a number, a string or a tuple of "
+                f"these, got {type(key).__name__} for item {i}"
+            )
+    return keys
+
+
+def _is_hashable(key: object) -> bool:
+    try:
+        hash(key)
+    except TypeError:
+        return False
+    # Two tensors are never the same key, whatever they hold.
+    return not is_array(key)
+
+
+def _costs(values: Sequence[Tree], n: int, batch: Batch, method: str) -> Lengths | None:
+    if batch.cost is None:
+        return None
+    ask: Any = batch.cost
+    told = _asked(ask, values, n, batch)
+    found = [0.0 if isinstance(cost, _Unknown) else float(cost) for cost in told]
     costs = np.array(found, dtype=np.float64)
     usable = np.isfinite(costs) & (costs >= 0)
     if not usable.all():

@@ -101,6 +101,8 @@ def bytes_per_item(values: Sequence[Tree], n: int) -> float:
 
 
 def _bytes_of(item: Any) -> float:
+    if isinstance(known := getattr(item, "nbytes", None), int):
+        return known
     return float(sum(leaf.nbytes for leaf in tensors_in(item))) or 4.0 * size_of(item)
 
 

@@ -6,7 +6,7 @@ Looks at no item: only at how long each one is.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
@@ -94,6 +94,15 @@ class Work:
         else:
             costs = lengths.cumsum()
         return max(1, int(np.searchsorted(costs, allowed * _ROUNDING, "right")))
+
+    def split(self, keys: Sequence[Hashable]) -> list[Work]:
+        """Return the items in groups of one key each; *keys* has one for every item."""
+        groups: dict[Hashable, list[int]] = {}
+        for place, i in enumerate(self.indices):
+            groups.setdefault(keys[i], []).append(place)
+        if len(groups) == 1:
+            return [self]
+        return [self.pick(np.array(group, dtype=np.intp)) for group in groups.values()]
 
     def from_longest(self) -> Work:
         """Return the items with the longest first."""

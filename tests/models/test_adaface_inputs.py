@@ -161,7 +161,7 @@ def test_files_need_pillow(monkeypatch):
     def missing(name):
         raise ImportError(name)
 
-    monkeypatch.setattr("unfussy.models.adaface.pictures.import_module", missing)
+    monkeypatch.setattr("unfussy.models._pictures.import_module", missing)
 
     with pytest.raises(MissingExtraError, match=r"unfussy\[images\]"):
         to_input("x.png")

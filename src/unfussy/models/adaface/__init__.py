@@ -5,6 +5,7 @@ The official code is https://github.com/mk-minchul/AdaFace, under the MIT licenc
 weights are passed on here; ``AdaFace.from_pretrained`` says what can be loaded.
 """
 
+from unfussy.models._pictures import UnreadableImageError
 from unfussy.models.adaface import align
 from unfussy.models.adaface.alignment import estimate_alignment, face_template
 from unfussy.models.adaface.batches import IdentityBatches
@@ -22,7 +23,6 @@ from unfussy.models.adaface.mtcnn import MTCNN, Faces, NoFaceError
 from unfussy.models.adaface.network import ARCHITECTURES, Architecture
 from unfussy.models.adaface.occlusion import OcclusionAdaFace
 from unfussy.models.adaface.ops import fuse_features_with_norm, l2_norm
-from unfussy.models.adaface.pictures import UnreadableImageError
 from unfussy.models.adaface.samplers import GraphSampler, RandomIdentitySampler
 from unfussy.models.adaface.warping import align_faces, warp
 

@@ -15,6 +15,13 @@ import torch
 from torch import Tensor
 
 from unfussy.errors import InputTypeError, InputValueError
+from unfussy.models._alignment import (
+    Size,
+    height_and_width,
+    invert_alignment,
+    moved,
+    similarity,
+)
 
 __all__ = [
     "Fit",
@@ -26,7 +33,6 @@ __all__ = [
 ]
 
 Fit: TypeAlias = Literal["photo", "crop"]
-Size: TypeAlias = int | tuple[int, int]
 
 _SIDE: Final = 112
 _TEMPLATE: Final = (
@@ -62,23 +68,6 @@ def face_template(size: Size = 112, /) -> Tensor:
     points = torch.tensor(_TEMPLATE, dtype=torch.float64) * (height / _SIDE)
     points[:, 0] += (width - height) / 2
     return points
-
-
-def height_and_width(size: Size, /) -> tuple[int, int]:
-    """
-    Return *size* as a height and a width.
-
-    Raises:
-        InputValueError: If it is neither a side nor two, in whole pixels above zero.
-    """
-    match size:
-        case int(side) if side > 0:
-            return side, side
-        case (int(height), int(width)) if height > 0 and width > 0:
-            return height, width
-    raise InputValueError(
-        f"size is a side in pixels or a height and a width, got {size!r}"
-    )
 
 
 def estimate_alignment(
@@ -130,15 +119,6 @@ def estimate_alignment(
     return matrices.to(landmarks)
 
 
-def invert_alignment(matrices: Tensor, /) -> Tensor:
-    """Return the matrices ``(..., 2, 3)`` that undo *matrices* ``(..., 2, 3)``."""
-    linear = matrices[..., :2]
-    (a, b), (c, d) = (row.unbind(-1) for row in linear.unbind(-2))
-    adjugate = torch.stack((d, -b, -c, a), -1).reshape(linear.shape)
-    inverse = adjugate / (a * d - b * c)[..., None, None]
-    return torch.cat((inverse, -inverse @ matrices[..., 2:]), -1)
-
-
 def _check(landmarks: Tensor, fit: Fit) -> None:
     if not isinstance(landmarks, Tensor) or not landmarks.is_floating_point():
         kind = getattr(landmarks, "dtype", type(landmarks).__name__)
@@ -160,21 +140,9 @@ def _spread(points: Tensor) -> Tensor:
 
 def _solve(points: Tensor, target: Tensor, fit: Fit) -> Tensor:
     if fit == "crop":
-        return _least_squares(points, target)
-    return invert_alignment(_least_squares(target, points))
-
-
-def _least_squares(source: Tensor, target: Tensor) -> Tensor:
-    """Return the similarities ``(..., 2, 3)`` that bring *source* to *target*."""
-    # Points as complex numbers: a rotation with a scale is one factor.
-    a, b = (torch.complex(x[..., 0], x[..., 1]) for x in (source, target))
-    from_middle = a - a.mean(-1, keepdim=True)
-    factor = (from_middle.conj() * b).sum(-1) / from_middle.abs().square().sum(-1)
-    shift = b.mean(-1) - factor * a.mean(-1)
-    rows = (factor.real, -factor.imag, shift.real, factor.imag, factor.real, shift.imag)
-    return torch.stack(rows, -1).reshape(*factor.shape, 2, 3)
+        return similarity(points, target)
+    return invert_alignment(similarity(target, points))
 
 
 def _error(matrices: Tensor, points: Tensor, target: Tensor) -> Tensor:
-    moved = points @ matrices[..., :2].mT + matrices[..., None, :, 2]
-    return (moved - target).square().sum((-2, -1))
+    return (moved(points, matrices) - target).square().sum((-2, -1))

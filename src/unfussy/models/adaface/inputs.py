@@ -17,7 +17,7 @@ from torch import Tensor
 
 from unfussy._arrays import from_array, is_picture
 from unfussy.errors import InputTypeError, InputValueError
-from unfussy.models.adaface.pictures import read_file, read_picture
+from unfussy.models._pictures import read_file, read_picture
 from unfussy.models.adaface.pixels import (
     BYTES,
     COLOURS,

@@ -46,7 +46,8 @@ nitpick_ignore_regex = [
     ("py:.*", r"(hypothesis\.strategies|st)\..*|Array"),
     ("py:.*", r"(unfussy\..*\.)?[A-Z]"),  # type variables
     # Names in annotations.
-    ("py:class", r"unfussy\..*\._?(Head|Layer|Plan|Shapes|Target|WalkFiles)"),
+    ("py:class", r"unfussy\..*\._?(Head|Layer|Plan|Shapes|Target)"),
+    ("py:class", r"unfussy\..*\.(PhotoFiles|ReadingOptions|WalkFiles)"),
     ("py:class", "Image|Level|Path|Progress|Tensor|TypeAliasForwardRef|Way"),
 ]
 

@@ -11,6 +11,7 @@ __all__ = ["FAMILIES"]
 FAMILIES: Final = {
     "adaface": "unfussy.models.adaface:AdaFace",
     "gait": "unfussy.models.gait:GaitRecognizer",
+    "img2pose": "unfussy.models.img2pose:Img2Pose",
     "multimodal": "unfussy.models.multimodal:MultimodalModel",
     "vposer": "unfussy.models.vposer:VPoser",
 }

@@ -28,7 +28,7 @@ __all__ = [
     "write_state_dict",
 ]
 
-_WRAPPERS: Final = ("state_dict", "model_state_dict", "model")
+_WRAPPERS: Final = ("state_dict", "model_state_dict", "model", "fpn_model")
 _RESTRICTED: Final = SimpleNamespace(
     Unpickler=_unpickler.Unpickler, load=_unpickler.load, __name__=_unpickler.__name__
 )
@@ -40,7 +40,7 @@ def read_state_dict(path: Path, /) -> dict[str, Tensor]:
 
     Reads safetensors and every format of ``torch.save``, old ones included. The
     state dict may stand alone or inside a training checkpoint under the keys
-    ``state_dict``, ``model_state_dict`` or ``model``.
+    ``state_dict``, ``model_state_dict``, ``model`` or ``fpn_model``.
 
     Raises:
         CheckpointError: If the file cannot be read or holds no state dict.

@@ -101,7 +101,8 @@ class MultimodalGenerator:
         self.rules = CaptionRules(temperature, repetition_penalty, max_words)
         self.output_size = checked_output_size(output_size)
         self.rng_device: RngDevice = rng_device
-        self._options = {"batch_size": batch_size, "precision": precision or "fp32"}
+        self.precision = precision or "fp32"
+        self._options = {"batch_size": batch_size, "precision": self.precision}
         place = checked_device(device, model)
         # The small file first: who has neither learns it at once.
         self.tokenizer = tokenizer or CaptionTokenizer.from_file(tokenizer_path)

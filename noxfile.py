@@ -22,7 +22,7 @@ nox.options.default_venv_backend = "virtualenv"
 nox.options.reuse_venv = "yes"
 nox.options.sessions = [
     *("lint", "types", "docs", "examples", "properties"),
-    *("containers", "faces", "tests"),
+    *("containers", "faces", "app", "tests"),
 ]
 
 ROOT = Path(__file__).parent
@@ -107,12 +107,17 @@ def minimums(session: nox.Session) -> None:
     # releases of torch come with gigabytes of CUDA: those only when asked for.
     versions["pytest"] = pinned()["pytest"]
     versions["torch"] = session.posargs[0] if session.posargs else pinned()["torch"]
-    file = Path(session.create_tmp(), "oldest.txt")
-    file.write_text("\n".join(map("==".join, versions.items())))
-    constraint = {"PIP_CONSTRAINT": str(file)}
+    constraint = constrained_to(session, versions)
     session.install("-e", ".[all]", "--group", "tests", env=constraint)
     # Beside newer packages, old ones warn of what they will lose.
     session.run("pytest", "tests", "-W", "default::DeprecationWarning")
+
+
+def constrained_to(session: nox.Session, versions: dict[str, str]) -> dict[str, str]:
+    """Return the environment in which pip installs *versions*."""
+    file = Path(session.create_tmp(), "versions.txt")
+    file.write_text("\n".join(map("==".join, versions.items())))
+    return {"PIP_CONSTRAINT": str(file)}
 
 
 def pinned() -> dict[str, str]:
@@ -144,6 +149,16 @@ def faces(session: nox.Session) -> None:
     session.install("--no-deps", "facenet-pytorch")
     files = [f"tests/models/test_{name}.py" for name in WITH_ONNX_OR_TRAINED]
     session.run("pytest", *files, *session.posargs)
+
+
+@nox.session
+def app(session: nox.Session) -> None:
+    """Test the page of the generator in a real browser, where Chromium is installed."""
+    # Gradio does not admit the newest releases of these.
+    versions = pinned() | {"pillow": "12.3.0", "tomlkit": "0.14.0"}
+    constraint = constrained_to(session, versions)
+    session.install("-e", ".[all,app]", "--group", "app", env=constraint)
+    session.run("pytest", "tests/app", "docs/how-to/generator-app.md", "-rs")
 
 
 @nox.session(default=False)

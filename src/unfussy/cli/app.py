@@ -20,11 +20,15 @@ from unfussy._options import configure
 from unfussy._proxy import unfuss
 from unfussy.cli.bench import bench
 from unfussy.cli.building import build_model, find_class, read_settings
+from unfussy.cli.drawings import drawer_of
 from unfussy.cli.gallery import gallery
+from unfussy.cli.generate import generate
 from unfussy.cli.inputs import read_input, read_whole
 from unfussy.cli.outputs import check_output
 from unfussy.cli.running import Order, carry_out
+from unfussy.cli.serve_app import serve_app
 from unfussy.cli.telling import device_called, readable_errors, say
+from unfussy.cli.verify import verify
 from unfussy.errors import InputValueError
 
 __all__ = ["app"]
@@ -37,6 +41,9 @@ app = typer.Typer(
     help="Plain model methods, easy to call.",
 )
 app.command()(bench)
+app.command()(generate)
+app.command()(verify)
+app.command("app")(serve_app)
 app.add_typer(gallery, name="gallery")
 
 
@@ -69,7 +76,7 @@ def run(
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(help="Where to write: .npy, .npz, .pt, or a folder of .npy."),
+        typer.Option(help="Where to write: .npy, .npz, .pt, .json, a folder of .npy."),
     ] = None,
     checkpoint: Annotated[
         Path | None, typer.Option(help="The weights: a file, or a folder.")
@@ -79,6 +86,10 @@ def run(
     ] = None,
     argument: Annotated[
         list[str] | None, typer.Option(help="name=value for the method; repeatable.")
+    ] = None,
+    draw: Annotated[
+        Path | None,
+        typer.Option(help="A folder for the pictures with what was found drawn on."),
     ] = None,
     seed: Annotated[int, typer.Option(help="Of weights, if there is no file.")] = 0,
     batch_size: Annotated[
@@ -139,7 +150,12 @@ def run(
             say(f"No checkpoint: {weights}. Results mean nothing.", "yellow")
         shows = sys.stderr.isatty() if progress is None else progress
         start = time.perf_counter()
-        order = Order(found, inputs, extra, settings, out, restart, shows, say)
+        order = Order(
+            *(found, inputs, extra, settings, out, restart, shows, say),
+            as_arrays=getattr(built, "as_arrays", None),
+            draw=None if draw is None else drawer_of(built),
+            drawings=draw,
+        )
         typer.echo(carry_out(order))
         seconds = time.perf_counter() - start
         say(f"{model} {method} on {place}: {seconds:.2f} s")

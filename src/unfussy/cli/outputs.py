@@ -2,11 +2,12 @@
 Results as files.
 
 ``.npy`` (one array), a folder of those (several arrays), ``.npz`` (arrays by their
-path in the result), ``.pt`` (the result as it is).
+path in the result), ``.pt`` (the result as it is), ``.json`` (lists and numbers).
 """
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ import torch
 
 from unfussy._arrays import to_array
 from unfussy._tree import tree_map, tree_paths
+from unfussy.cli.plain import as_plain
 from unfussy.errors import InputValueError
 
 __all__ = ["check_output", "describe_output", "is_by_row", "write_output"]
@@ -118,6 +120,13 @@ def _write_pt(result: Any, path: Path) -> str:
     return _list(_arrays(result))
 
 
+def _write_json(result: Any, path: Path) -> str:
+    plain = as_plain(result)
+    with _whole(path) as file:
+        file.write(json.dumps(plain, indent=1, allow_nan=False).encode())
+    return f"{len(plain)} entries" if isinstance(plain, (list, dict)) else "1 entry"
+
+
 def _as_tensor(leaf: Any) -> Any:
     return torch.from_numpy(leaf) if isinstance(leaf, np.ndarray) else leaf
 
@@ -130,6 +139,7 @@ _WRITERS: Final[dict[str, Callable[[Any, Path], str]]] = {
     ".npy": _write_npy,
     ".npz": _write_npz,
     ".pt": _write_pt,
+    ".json": _write_json,
     "": _write_folder,
 }
 

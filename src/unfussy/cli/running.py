@@ -18,6 +18,7 @@ from typing import Any, Final
 import numpy as np
 
 from unfussy._arrays import is_picture
+from unfussy._batching import Outcome
 from unfussy._batching.joining import is_array
 from unfussy._batching.sinks import Sink, open_sink
 from unfussy._jobs import describe_job
@@ -26,6 +27,7 @@ from unfussy._options import configure
 from unfussy._targets import Target, make_target
 from unfussy._windows import run_windows
 from unfussy._writing import check_rows, write_to
+from unfussy.cli.drawings import write_drawings
 from unfussy.cli.inputs import is_items, names_of, read_whole
 from unfussy.cli.outputs import describe_output, is_by_row, write_output
 from unfussy.errors import InputValueError
@@ -49,6 +51,9 @@ class Order:
         restarts: Whether what is there of it is dropped.
         shows: Whether there is a bar.
         say: Tells the user something.
+        as_arrays: Makes arrays of a result that has none, or None.
+        draw: Draws a result on what it is of, and returns the picture; or None.
+        drawings: The folder for these, if they are wanted.
     """
 
     method: Callable[..., Any]
@@ -59,6 +64,9 @@ class Order:
     restarts: bool
     shows: bool
     say: Callable[[str], object]
+    as_arrays: Callable[[Any], Mapping[str, Any]] | None = None
+    draw: Callable[[Any, Any], Any] | None = None
+    drawings: Path | None = None
 
     @property
     def rows(self) -> Path:
@@ -79,7 +87,7 @@ def carry_out(order: Order) -> str:
     """
     target = make_target(configure(order.method, **order.settings), None)
     if not _may_be_cut(order, target) or not _by_parts(order, target):
-        return write_output(order.out, _with_names(order, _called(order)))
+        return _written_at_once(order)
     if order.rows == order.out:
         return describe_output(order.out)
     told = write_output(order.out, _with_names(order, np.load(order.rows)))
@@ -87,10 +95,27 @@ def carry_out(order: Order) -> str:
     return told
 
 
+def _written_at_once(order: Order) -> str:
+    result = _called(order)
+    told = write_output(order.out, _with_names(order, _as_written(order, result)))
+    if order.drawings is None or order.draw is None:
+        return told
+    return f"{told}\n{write_drawings(order.drawings, order.draw, order.inputs, result)}"
+
+
+def _as_written(order: Order, result: Any) -> Any:
+    if order.as_arrays is None or order.out.suffix.lower() not in {".npz", ""}:
+        return result
+    return order.as_arrays(result)
+
+
 def _with_names(order: Order, result: Any) -> Any:
     """Return *result* with what its items are called, where there is room for it."""
-    names = names_of(order.inputs)
-    if names is None or order.out.suffix.lower() != ".npz":
+    names, suffix = names_of(order.inputs), order.out.suffix.lower()
+    if names is not None and suffix == ".json":
+        rows = list(result) if isinstance(result, (list, tuple, Outcome)) else []
+        return dict(zip(names, rows)) if len(rows) == len(names) else result
+    if names is None or suffix != ".npz":
         return result
     arrays = result if isinstance(result, Mapping) else {"result": result}
     return {**arrays, "names": np.array(names)}
@@ -111,6 +136,8 @@ def _called(order: Order) -> Any:
 def _may_be_cut(order: Order, target: Target) -> bool:
     batch, inputs = target.plan.batch, order.inputs
     if batch is None or batch.size == "all" or not is_by_row(order.rows):
+        return False
+    if order.as_arrays is not None or order.drawings is not None:
         return False
     if target.names != ("",) or _is_item(inputs, batch.item):
         return False

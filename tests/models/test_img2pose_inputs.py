@@ -1,5 +1,6 @@
 """Pictures for the detector: every kind, its size unread, and what is refused."""
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -190,13 +191,11 @@ def test_a_file_that_is_cut_short_has_a_size_and_no_pixels(tmp_path):
 
 
 def test_files_need_pillow(tmp_path, monkeypatch):
-    def missing(name):
-        raise ImportError(name)
-
-    monkeypatch.setattr("unfussy.models._pictures.import_module", missing)
+    file = save(tmp_path / "a.jpg", PIXELS)
+    monkeypatch.setitem(sys.modules, "PIL", None)
 
     with pytest.raises(MissingExtraError, match=r"unfussy\[images\]"):
-        size(save(tmp_path / "a.jpg", PIXELS))
+        size(file)
 
 
 @pytest.mark.parametrize(

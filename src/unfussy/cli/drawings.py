@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from unfussy._batching import Failed
+from unfussy._pillow import pillow
 from unfussy.cli.inputs import names_of
-from unfussy.errors import InputValueError, MissingExtraError
+from unfussy.errors import InputValueError
 
 __all__ = ["drawer_of", "write_drawings"]
 
@@ -55,9 +56,5 @@ def write_drawings(
 
 
 def _save(pixels: Any, path: Path) -> None:
-    try:
-        from PIL import Image  # noqa: PLC0415 - an extra
-    except ImportError as error:
-        raise MissingExtraError("Pillow", "images") from error
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(pixels).save(path)
+    pillow().fromarray(pixels).save(path)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -14,7 +12,7 @@ from unfussy._hardware import get_best_device
 from unfussy.cli.conversing import converse
 from unfussy.cli.seeds import read_seeds, read_size
 from unfussy.cli.telling import device_called, readable_errors, say
-from unfussy.errors import InputValueError, UnfussyError
+from unfussy.errors import InputValueError
 
 if TYPE_CHECKING:
     from unfussy.models.multimodal import MultimodalGenerator
@@ -83,7 +81,7 @@ def generate(
     with metadata.json; the same command goes on after a kill, and other seeds join
     those that are there.
     """
-    with readable_errors(), _readable_files():
+    with readable_errors(OSError):
         _check(seed, seeds, out, interactive=interactive)
         many = None if seeds is None else read_seeds(seeds)
         place = get_best_device() if device == "auto" else device_called(device)
@@ -196,14 +194,3 @@ def _make_many(
     except BaseException:
         say(f"what is made is in {out}; the same command goes on there")
         raise
-
-
-@contextmanager
-def _readable_files() -> Iterator[None]:
-    """Make an error of the system about a file one that is told in a line."""
-    try:
-        yield
-    except UnfussyError:
-        raise
-    except OSError as error:
-        raise InputValueError(str(error)) from error

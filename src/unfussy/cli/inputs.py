@@ -17,7 +17,8 @@ from zlib import crc32
 import numpy as np
 import torch
 
-from unfussy.errors import InputValueError, MissingExtraError
+from unfussy._pillow import pillow
+from unfussy.errors import InputValueError
 
 __all__ = ["Pictures", "is_items", "names_of", "read_input", "read_whole"]
 
@@ -112,11 +113,7 @@ class Pictures(Sequence[Any]):
     """
 
     def __init__(self, files: Sequence[Path]) -> None:
-        try:
-            from PIL import Image  # noqa: PLC0415 - an extra
-        except ModuleNotFoundError as error:
-            raise MissingExtraError("Pillow", "images") from error
-        self._files, self._open = files, Image.open
+        self._files, self._open = files, pillow().open
 
     @property
     def fingerprint(self) -> str:

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 from unfussy.cli.generate import find_generator
 from unfussy.cli.seeds import read_size
 from unfussy.cli.telling import device_called, readable_errors, say
-from unfussy.errors import InputValueError
-
-if TYPE_CHECKING:
-    from unfussy.models.multimodal import MultimodalGenerator
 
 __all__ = ["serve_app"]
 
@@ -56,9 +52,9 @@ def serve_app(
     from unfussy.app import launch  # noqa: PLC0415 - this command alone
     from unfussy.app.page import load_gradio  # noqa: PLC0415
 
-    with readable_errors():
+    with readable_errors(OSError):
         load_gradio()  # who lacks it need not wait for the weights
-        generator = _find(
+        generator = find_generator(
             checkpoint,
             tokenizer,
             trial=trial,
@@ -70,10 +66,3 @@ def serve_app(
             typer.echo(serving.url)
             say("Ctrl+C ends it.")
             serving.wait()
-
-
-def _find(*files: Path | None, trial: bool, **settings: Any) -> MultimodalGenerator:
-    try:
-        return find_generator(*files, trial=trial, **settings)
-    except OSError as error:
-        raise InputValueError(str(error)) from error

@@ -19,11 +19,12 @@ def say(text: str, color: str | None = None) -> None:
 
 
 @contextmanager
-def readable_errors() -> Iterator[None]:
-    """End the command with the text of an error of ours, and status 1."""
+def readable_errors(*others: type[Exception]) -> Iterator[None]:
+    """End the command with the text of an error of ours or *others*, and status 1."""
+    expected: tuple[type[Exception], ...] = (UnfussyError, *others)
     try:
         yield
-    except UnfussyError as error:
+    except expected as error:
         say(f"Error: {error}", "red")
         raise typer.Exit(1) from error
 

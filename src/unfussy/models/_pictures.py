@@ -8,18 +8,21 @@ otherwise: a face that lies on its side is no face to a network.
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib import import_module
 from os import PathLike, fspath
 from typing import Any, Final, TypeVar
 
 import numpy as np
+import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from unfussy._arrays import from_array, from_picture
-from unfussy.errors import InputValueError, MissingExtraError
+from unfussy._pillow import pillow
+from unfussy.errors import InputValueError
 
 __all__ = [
     "UnreadableImageError",
+    "as_bytes",
     "read_file",
     "read_picture",
     "size_of_file",
@@ -67,11 +70,19 @@ def read_picture(picture: Any, /, *, exif: bool = True) -> Tensor:
     Raises:
         InputValueError: If its numbers have no known range, or cannot be read.
     """
-    upright = _pillow("PIL.ImageOps").exif_transpose(picture) if exif else picture
+    upright = pillow("ImageOps").exif_transpose(picture) if exif else picture
     if upright.mode.startswith("I;16"):
         grey = np.asarray(upright).astype(np.float32) / _SIXTEEN_BITS
         return from_array(grey).unsqueeze(-1).expand(-1, -1, 3)
     return from_picture(upright).permute(1, 2, 0)
+
+
+def as_bytes(pixels: Tensor, /) -> NDArray[np.uint8]:
+    """Return bytes, or floats from 0 to 1, ``(..., 3, H, W)`` as ``(..., H, W, 3)``."""
+    if pixels.is_floating_point():
+        pixels = (pixels * 255 + 0.5).clamp(0, 255).to(torch.uint8)
+    array: NDArray[np.uint8] = pixels.movedim(-3, -1).contiguous().cpu().numpy()
+    return array
 
 
 # --- unread ------------------------------------------------------------------------
@@ -106,7 +117,7 @@ def _orientation(picture: Any) -> int:
 
 def _opened(path: str | PathLike[str], look: Callable[[Any], T]) -> T:
     try:
-        with _pillow("PIL.Image").open(path) as picture:
+        with pillow().open(path) as picture:
             return look(picture)
     except FileNotFoundError:
         raise
@@ -115,10 +126,3 @@ def _opened(path: str | PathLike[str], look: Callable[[Any], T]) -> T:
         raise UnreadableImageError(
             f"{fspath(path)} cannot be read as a picture ({reason})"
         ) from error
-
-
-def _pillow(name: str) -> Any:
-    try:
-        return import_module(name)
-    except ImportError as error:
-        raise MissingExtraError("Pillow", "images") from error

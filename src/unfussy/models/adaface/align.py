@@ -12,7 +12,8 @@ from typing import Any
 
 from torch import Tensor
 
-from unfussy.errors import MissingExtraError
+from unfussy._pillow import pillow
+from unfussy.models._pictures import as_bytes
 from unfussy.models.adaface.alignment import Fit, Size
 from unfussy.models.adaface.mtcnn import MTCNN, Which
 
@@ -63,11 +64,7 @@ def to_picture(crop: Tensor, /) -> Any:
     Raises:
         MissingExtraError: If Pillow is not installed.
     """
-    try:
-        from PIL import Image  # noqa: PLC0415 - an extra
-    except ImportError as error:
-        raise MissingExtraError("Pillow", "images") from error
-    return Image.fromarray(crop.movedim(0, -1).contiguous().cpu().numpy())
+    return pillow().fromarray(as_bytes(crop))
 
 
 @cache

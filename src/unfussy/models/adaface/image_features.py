@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from unfussy import auto_device, batched, configure, inference, stream
-from unfussy.errors import MissingExtraError
+from unfussy._pillow import pillow
 from unfussy.models.adaface.inputs import to_input
 
 __all__ = ["features_by"]
@@ -67,9 +67,5 @@ def _features(model: nn.Module, images: Tensor) -> Tensor:
 
 
 def _opened(path: Path) -> Any:
-    try:
-        from PIL import Image, ImageOps  # noqa: PLC0415 - of an extra
-    except ImportError as error:
-        raise MissingExtraError("Pillow", "images") from error
-    with Image.open(path) as picture:
-        return ImageOps.exif_transpose(picture).convert("RGB")
+    with pillow().open(path) as picture:
+        return pillow("ImageOps").exif_transpose(picture).convert("RGB")

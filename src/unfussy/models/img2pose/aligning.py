@@ -13,8 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unfussy.errors import InputTypeError, InputValueError, MissingExtraError
+from unfussy._pillow import pillow
+from unfussy.errors import InputTypeError, InputValueError
 from unfussy.models._alignment import Scale, Size
+from unfussy.models._pictures import as_bytes
 from unfussy.models._warping import warp
 from unfussy.models.img2pose.faces import Face
 from unfussy.models.img2pose.inputs import Photo, Reading
@@ -74,8 +76,8 @@ def align_faces(
     points = five_points(reference_points)
     landmarks = _landmarks(poses_of(faces), points, (height, width))
     matrices = alignment_of(landmarks, output_size, fit=fit)
-    crops = _bytes(warp(pixels, matrices, size=output_size))
-    return [crop if return_array else _picture(crop) for crop in crops]
+    crops = as_bytes(warp(pixels, matrices, size=output_size))
+    return [crop if return_array else pillow().fromarray(crop) for crop in crops]
 
 
 def align_faces_batch(
@@ -152,20 +154,6 @@ def _landmarks(poses: Any, points: Any, size: PictureSize) -> Tensor:
     height, width = size
     middle = (width / 2, height / 2)
     return torch.from_numpy(project(points, poses, height + width, middle))
-
-
-def _bytes(crops: Tensor) -> Any:
-    if crops.is_floating_point():
-        crops = (crops * 255 + 0.5).clamp(0, 255).to(torch.uint8)
-    return crops.movedim(-3, -1).contiguous().cpu().numpy()
-
-
-def _picture(crop: Any) -> Any:
-    try:
-        from PIL import Image  # noqa: PLC0415 - an extra
-    except ImportError as error:
-        raise MissingExtraError("Pillow", "images") from error
-    return Image.fromarray(crop)
 
 
 def _of_picture(

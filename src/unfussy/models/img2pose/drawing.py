@@ -8,14 +8,13 @@ at the camera, the green one down and the blue one where the face looks.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from importlib import import_module
 from typing import Any, Final
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from unfussy.errors import MissingExtraError
+from unfussy._pillow import pillow
+from unfussy.models._pictures import as_bytes
 from unfussy.models.img2pose.aligning import poses_of
 from unfussy.models.img2pose.inputs import Photo, Reading
 from unfussy.models.img2pose.points import default_points, read_points
@@ -71,7 +70,7 @@ def visualize(
         MissingExtraError: If Pillow is not installed.
     """
     pixels = Photo.of(image, reading or Reading()).read()
-    canvas = _Canvas(_bytes(pixels), line_width)
+    canvas = _Canvas(as_bytes(pixels), line_width)
     faces = list(faces)
     points = default_points() if reference_points is None else reference_points
     heads = _Heads(read_points(points), poses_of(faces), canvas.size)
@@ -116,12 +115,12 @@ class _Canvas:
         self._width = self._scale * (line_width or max(1, round(sum(self.size) / 700)))
         self._pixels = pixels
         enlarged = (width * self._scale, height * self._scale)
-        self._layer = _pillow("Image").new("RGBA", enlarged)
-        self._draw = _pillow("ImageDraw").Draw(self._layer)
+        self._layer = pillow().new("RGBA", enlarged)
+        self._draw = pillow("ImageDraw").Draw(self._layer)
 
     def pixels(self) -> NDArray[np.uint8]:
         """Return the picture with what was drawn, ``(H, W, 3)``."""
-        picture = _pillow("Image").fromarray(self._pixels)
+        picture = pillow().fromarray(self._pixels)
         layer = self._layer.reduce(self._scale)
         picture.paste(layer.convert("RGB"), mask=layer.getchannel("A"))
         return np.array(picture)
@@ -163,23 +162,9 @@ class _Canvas:
 
     def _write(self, text: str, left: float, top: float) -> None:
         """Write *text* above the box at *left* and *top*, or in it at the edge."""
-        font = _pillow("ImageFont").load_default(max(7 * self._width, 10 * self._scale))
+        font = pillow("ImageFont").load_default(max(7 * self._width, 10 * self._scale))
         _, _, width, height = self._draw.textbbox((0, 0), text, font=font)
         y = top - height if top >= height else top
         pad = 2 * self._width
         self._draw.rectangle((left, y, left + width + 2 * pad, y + height), fill=_BOX)
         self._draw.text((left + pad, y), text, fill=_EDGE, font=font)
-
-
-def _bytes(pixels: torch.Tensor) -> NDArray[np.uint8]:
-    if pixels.is_floating_point():
-        pixels = (pixels * 255 + 0.5).clamp(0, 255).to(torch.uint8)
-    array: NDArray[np.uint8] = pixels.movedim(0, -1).contiguous().cpu().numpy()
-    return array
-
-
-def _pillow(name: str) -> Any:
-    try:
-        return import_module(f"PIL.{name}")
-    except ImportError as error:
-        raise MissingExtraError("Pillow", "images") from error

@@ -19,7 +19,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from unfussy._arrays import from_picture
-from unfussy.errors import InputValueError, MissingExtraError
+from unfussy._pillow import pillow
+from unfussy.errors import InputValueError
 
 __all__ = ["EngravingDataset", "Item", "NoSuchPictureError", "Split", "collate"]
 
@@ -193,14 +194,10 @@ def _check_files(folder: Path, names: list[str]) -> None:
 
 def _opened(path: Path) -> Any:
     try:
-        from PIL import Image, ImageOps  # noqa: PLC0415 - an extra
-    except ImportError as error:
-        raise MissingExtraError("PIL", "images") from error
-    try:
-        with Image.open(path) as picture:
+        with pillow().open(path) as picture:
             if picture.mode.startswith(("I", "F")):
                 raise InputValueError("it has more than 8 bits a channel")
-            return ImageOps.exif_transpose(picture).convert("RGB")
+            return pillow("ImageOps").exif_transpose(picture).convert("RGB")
     except (OSError, ValueError, SyntaxError) as error:
         raise InputValueError(f"the picture {path} cannot be read: {error}") from error
 

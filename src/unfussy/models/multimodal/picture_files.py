@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from unfussy._batching.sinks import disk
-from unfussy.errors import MissingExtraError
+from unfussy._pillow import pillow
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -54,11 +54,7 @@ def facts_in(path: Path) -> dict[str, Any]:
         MissingExtraError: Without Pillow (extra ``images``).
     """
     try:
-        from PIL import Image  # noqa: PLC0415 - an extra
-    except ImportError as error:
-        raise MissingExtraError("PIL", "images") from error
-    try:
-        with Image.open(path) as picture:
+        with pillow().open(path) as picture:
             picture.load()
             facts = json.loads(picture.info[_KEY])
     except (OSError, SyntaxError, KeyError, TypeError, ValueError):

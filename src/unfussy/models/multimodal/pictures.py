@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from unfussy.errors import InputValueError, MissingExtraError
+from unfussy._pillow import pillow
+from unfussy.errors import InputValueError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -47,15 +48,11 @@ def to_pictures(pixels: Tensor, /) -> list[Image]:
         InputValueError: If there are neither one nor three channels.
         MissingExtraError: Without Pillow (extra ``images``).
     """
-    try:
-        from PIL import Image  # noqa: PLC0415 - an extra
-    except ImportError as error:
-        raise MissingExtraError("PIL", "images") from error
     channels = pixels.shape[-1]
     if channels not in (1, 3):
         raise InputValueError(f"a picture has 1 or 3 channels, got {channels}")
     shown = pixels.squeeze(-1) if channels == 1 else pixels
-    return [Image.fromarray(each) for each in shown.cpu().numpy()]
+    return [pillow().fromarray(each) for each in shown.cpu().numpy()]
 
 
 def resized(images: Tensor, size: tuple[int, int] | None, /) -> Tensor:

@@ -7,14 +7,14 @@ Masks come as grey levels; label maps keep the numbers of a palette, which are l
 from __future__ import annotations
 
 from collections.abc import Iterator
-from importlib import import_module
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from unfussy.errors import InputValueError, MissingExtraError
+from unfussy._pillow import pillow
+from unfussy.errors import InputValueError
 
 __all__ = [
     "PICTURES",
@@ -46,7 +46,7 @@ def picture_frames(path: Path, kind: Kind, /) -> Iterator[NDArray[Any]]:
         UnreadableFramesError: If the file cannot be read.
     """
     try:
-        with _pillow("PIL.Image").open(path) as picture:
+        with pillow().open(path) as picture:
             for i in range(getattr(picture, "n_frames", 1)):
                 picture.seek(i)
                 yield _plane(picture, kind)
@@ -69,7 +69,7 @@ def holds_several(path: Path, /) -> bool:
     if path.suffix.lower() not in _OFTEN_SEVERAL:
         return False
     try:
-        with _pillow("PIL.Image").open(path) as picture:
+        with pillow().open(path) as picture:
             return getattr(picture, "n_frames", 1) > 1
     except (OSError, ValueError, SyntaxError):
         return False  # what is wrong with it is said when it is read
@@ -86,10 +86,3 @@ def _plane(picture: Any, kind: Kind) -> NDArray[Any]:
             f"{picture.mode!r} in {picture.filename or 'a picture'}"
         )
     return np.asarray(picture).copy()
-
-
-def _pillow(name: str) -> Any:
-    try:
-        return import_module(name)
-    except ImportError as error:
-        raise MissingExtraError("Pillow", "images") from error

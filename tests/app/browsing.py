@@ -69,7 +69,6 @@ class Visitor:
     def type(self, field, value):
         box = self.page.locator(f"#{field} input").first
         box.fill(str(value))
-        box.press("Tab")
         expect(box).to_have_value(str(value))
 
     def go_between_seeds(self):

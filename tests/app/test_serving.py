@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager
 
 import pytest
 import torch
@@ -92,13 +92,24 @@ def checkpoints(tmp_path, generator):
     return tmp_path
 
 
-def test_the_command_serves_until_it_is_interrupted(checkpoints, browser, generator):
-    run = "from unfussy.cli import main; main()"
-    order = [sys.executable, "-c", run, "app", "--checkpoint", checkpoints / "best.pt"]
-
+@contextmanager
+def started(*args):
+    """Run the command in a process of its own, which obeys Ctrl+C and does not stay."""
+    # What a shell puts into the background ignores Ctrl+C, and so do its children.
+    obeys = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    code = f"{obeys}; from unfussy.cli import main; main()"
+    pipe = subprocess.PIPE
     with subprocess.Popen(  # noqa: S603 - our own
-        order, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", code, *args], stdout=pipe, stderr=pipe, text=True
     ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def test_the_command_serves_until_it_is_interrupted(checkpoints, browser, generator):
+    with started("app", "--checkpoint", checkpoints / "best.pt") as process:
         url = process.stdout.readline().strip()
         with visit(browser, url) as visitor:
             visitor.ask(11)

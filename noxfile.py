@@ -43,7 +43,8 @@ WITH_ONNX_OR_TRAINED = [
     *("adaface_network", "face_search", "gait_export", "mtcnn"),
 ]
 
-ON_ALL_CORES = ["-n", "auto"]
+# The blocks of a page of the docs share their names, so a file stays on one core.
+ON_ALL_CORES = ["-n", "auto", "--dist", "loadfile"]
 ONE_THREAD = {"OMP_NUM_THREADS": "1"}
 
 usual = nox.session(python=False, requires=["environment"])

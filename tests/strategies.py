@@ -1,12 +1,14 @@
-"""What the laws are tried on: trees of every container that unfussy knows."""
+"""What the laws are tried on: trees of every container, and maps of the plane."""
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
 import attrs
+import torch
 from hypothesis import strategies as st
 from torch.utils import _pytree
 
@@ -14,7 +16,7 @@ from unfussy import register
 from unfussy.testing._trees import containers
 from unfussy.testing._trees import trees as built_in_trees
 
-__all__ = ["Leaf", "forests", "leaves", "trees"]
+__all__ = ["Leaf", "forests", "leaves", "similarities", "trees"]
 
 
 class Leaf:
@@ -135,3 +137,13 @@ def _tally(items):
     for key, child in items.items():  # not `update`, which counts
         tally[key] = child
     return tally
+
+
+@st.composite
+def similarities(draw):
+    """A rotation, a scale and a shift of the plane, (2, 3)."""
+    angle = draw(st.floats(-math.pi, math.pi))
+    scale = draw(st.floats(0.05, 20))
+    shift = draw(st.tuples(*[st.floats(-500, 500)] * 2))
+    a, b = scale * math.cos(angle), scale * math.sin(angle)
+    return torch.tensor([[a, -b, shift[0]], [b, a, shift[1]]], dtype=torch.float64)

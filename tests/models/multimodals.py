@@ -24,6 +24,11 @@ def small_model(**sizes):
     return MultimodalModel.from_state_dict(filled(model.state_dict(), gain=1.5))
 
 
+@functools.cache
+def smallest_model():
+    return small_model(width=16, num_layers=1)
+
+
 def numbered_words(count=50):
     words = [*SPECIAL, *(f"w{i}" for i in range(4, count))]
     return CaptionTokenizer({word: i for i, word in enumerate(words)})

@@ -1,6 +1,5 @@
 """Aligning faces: the transform from landmarks, and the crop along it."""
 
-import math
 import sys
 
 import numpy as np
@@ -10,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
+from tests.strategies import similarities
 from unfussy.errors import InputTypeError, InputValueError, MissingExtraError
 from unfussy.models.adaface import align
 from unfussy.models.adaface.align import get_aligned_face, to_picture
@@ -26,16 +26,6 @@ IDENTITY = torch.eye(2, 3, dtype=torch.float64)
 
 fits = st.sampled_from(["photo", "crop"])
 seeds = st.integers(0, 2**16)
-
-
-@st.composite
-def similarities(draw):
-    angle = draw(st.floats(-math.pi, math.pi))
-    scale = draw(st.floats(0.05, 20))
-    shift = draw(st.tuples(*[st.floats(-500, 500)] * 2))
-    a, b = scale * math.cos(angle), scale * math.sin(angle)
-    rows = [[a, -b, shift[0]], [b, a, shift[1]]]
-    return torch.tensor(rows, dtype=torch.float64)
 
 
 def moved(points, matrix):

@@ -1,6 +1,7 @@
 """Frames are read from folders, files and videos, and what is not read is explained."""
 
 import pickle
+import sys
 import types
 
 import numpy as np
@@ -220,12 +221,8 @@ def test_label_maps_are_not_read_from_videos(tmp_path):
 
 
 def test_pictures_need_pillow(tmp_path, monkeypatch):
-    def missing(name):
-        raise ImportError(name)
-
     write_pictures(tmp_path, MASKS[:1])
-    where = "unfussy.models.gait.preprocessing.pictures.import_module"
-    monkeypatch.setattr(where, missing)
+    monkeypatch.setitem(sys.modules, "PIL", None)
 
     with pytest.raises(MissingExtraError, match=r"unfussy\[images\]"):
         read_frames(tmp_path)

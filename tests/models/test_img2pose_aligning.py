@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
+from tests.strategies import similarities
 from unfussy.errors import InputTypeError, InputValueError, MissingExtraError
 from unfussy.models._alignment import invert_alignment, moved, similarity
 from unfussy.models.img2pose.aligning import (
@@ -41,15 +42,6 @@ FACES = [face(pose) for pose in POSES]
 def photo(height=60, width=80):
     shape = (height, width, 3)
     return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
-
-
-@st.composite
-def similarities(draw):
-    angle = draw(st.floats(-math.pi, math.pi))
-    scale = draw(st.floats(0.05, 20))
-    shift = draw(st.tuples(*[st.floats(-500, 500)] * 2))
-    a, b = scale * math.cos(angle), scale * math.sin(angle)
-    return torch.tensor([[a, -b, shift[0]], [b, a, shift[1]]], dtype=torch.float64)
 
 
 def noisy_points(seed, n=1, noise=4.0):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tests.models.multimodals import (
     assert_same_samples,
     small_generator,
-    small_model,
+    smallest_model,
 )
 from unfussy.models.multimodal import CaptionRules, CaptionTokenizer, sample_caption
 from unfussy.models.multimodal.decoding import free_logits, free_rows
@@ -26,12 +26,7 @@ def some_seeds():
 
 @functools.cache
 def generator(batch_size="auto"):
-    return small_generator(model(), batch_size=batch_size)
-
-
-@functools.cache
-def model():
-    return small_model(width=16, num_layers=1)
+    return small_generator(smallest_model(), batch_size=batch_size)
 
 
 @functools.cache
@@ -79,7 +74,7 @@ def test_the_global_state_is_neither_read_nor_changed(seed, state):
     steps=st.lists(st.integers(1, 19), max_size=4, unique=True), count=st.integers(1, 3)
 )
 def test_rows_added_bit_by_bit_have_the_same_logits(steps, count):
-    decoder, z = model().text_decoder, generator().latents(range(count))
+    decoder, z = smallest_model().text_decoder, generator().latents(range(count))
     rows, parts, done = decoder.fc_latent(z)[:, None], [], 0
 
     for length in [*sorted(steps), 20]:
@@ -87,7 +82,7 @@ def test_rows_added_bit_by_bit_have_the_same_logits(steps, count):
         parts.append(free_logits(decoder, rows)[:, done:])
         done = length
 
-    assert torch.equal(torch.cat(parts, 1), model().decode_text(z))
+    assert torch.equal(torch.cat(parts, 1), smallest_model().decode_text(z))
 
 
 @given(seed=st.integers(0, 2**32 - 1), n_rows=st.integers(1, 12))

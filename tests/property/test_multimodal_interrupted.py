@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from tests.models.multimodals import largest_step, small_generator, small_model
+from tests.models.multimodals import largest_step, small_generator, smallest_model
 from unfussy._batching.sinks import disk
 from unfussy.errors import InputValueError
 from unfussy.models.multimodal import folder_files, generate_to
@@ -38,12 +38,7 @@ class Killed(BaseException):
 @functools.cache
 def generator(batch_size=3, temperature=0.7):
     settings = {"batch_size": batch_size, "temperature": temperature}
-    return small_generator(model(), max_words=4, **settings)
-
-
-@functools.cache
-def model():
-    return small_model(width=16, num_layers=1)
+    return small_generator(smallest_model(), max_words=4, **settings)
 
 
 @functools.cache
@@ -106,7 +101,7 @@ def test_a_run_that_is_killed_keeps_every_picture_and_makes_none_twice(
 
 @given(n_chunks=st.integers(0, 4), batch_size=st.integers(1, 3))
 def test_an_interrupt_leaves_a_list_of_all_that_is_finished(n_chunks, batch_size):
-    decode, calls = model().decode_image, []
+    decode, calls = smallest_model().decode_image, []
 
     def interrupted(z):
         if len(calls) == n_chunks:
@@ -116,7 +111,7 @@ def test_an_interrupt_leaves_a_list_of_all_that_is_finished(n_chunks, batch_size
 
     with TemporaryDirectory() as home, pytest.MonkeyPatch.context() as patch:
         folder = Path(home, "many")
-        patch.setattr(model(), "decode_image", interrupted)
+        patch.setattr(smallest_model(), "decode_image", interrupted)
         with suppress(KeyboardInterrupt):
             generate_to(folder, generator(batch_size), SOME)
 

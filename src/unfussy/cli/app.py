@@ -29,6 +29,7 @@ from unfussy.cli.running import Order, carry_out
 from unfussy.cli.serve_app import serve_app
 from unfussy.cli.telling import device_called, readable_errors, say
 from unfussy.cli.verify import verify
+from unfussy.cli.wishes import AsJson, Checkpoint, Config, Device, Progress
 from unfussy.errors import InputValueError
 
 __all__ = ["app"]
@@ -78,12 +79,8 @@ def run(
         Path | None,
         typer.Option(help="Where to write: .npy, .npz, .pt, .json, a folder of .npy."),
     ] = None,
-    checkpoint: Annotated[
-        Path | None, typer.Option(help="The weights: a file, or a folder.")
-    ] = None,
-    config: Annotated[
-        list[str] | None, typer.Option(help="name=value for the model; repeatable.")
-    ] = None,
+    checkpoint: Checkpoint = None,
+    config: Config = None,
     argument: Annotated[
         list[str] | None, typer.Option(help="name=value for the method; repeatable.")
     ] = None,
@@ -107,14 +104,11 @@ def run(
         str | None,
         typer.Option(help="auto, fp32, fp16, bf16 or inherit, if not the model's own."),
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    device: Device = "auto",
     explain_only: Annotated[
         bool, typer.Option("--explain", help="Say what would be done, and stop.")
     ] = False,
-    progress: Annotated[
-        bool | None,
-        typer.Option(help="Show a bar; by default where a terminal is."),
-    ] = None,
+    progress: Progress = None,
 ) -> None:
     """
     Call METHOD of MODEL on a file, and write the result to a file.
@@ -164,7 +158,7 @@ def run(
 @app.command()
 def devices(
     *,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """List the devices of this machine, and which one is taken."""
     with readable_errors():

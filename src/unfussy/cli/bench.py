@@ -13,6 +13,7 @@ from unfussy._hardware import get_best_device
 from unfussy.cli.building import build_model, read_settings
 from unfussy.cli.inputs import read_input, read_whole
 from unfussy.cli.telling import device_called, readable_errors, say
+from unfussy.cli.wishes import AsJson, Checkpoint, Config, Device, Progress
 from unfussy.errors import InputValueError
 
 __all__ = ["bench"]
@@ -58,13 +59,9 @@ def bench(
         float,
         typer.Option(help="About how long it may take; half of it to optimise."),
     ] = 60.0,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
-    checkpoint: Annotated[
-        Path | None, typer.Option(help="The weights: a file, or a folder.")
-    ] = None,
-    config: Annotated[
-        list[str] | None, typer.Option(help="name=value for the model; repeatable.")
-    ] = None,
+    device: Device = "auto",
+    checkpoint: Checkpoint = None,
+    config: Config = None,
     seed: Annotated[
         int, typer.Option(help="Of weights, if there is no file, and of inputs.")
     ] = 0,
@@ -75,11 +72,8 @@ def bench(
     save: Annotated[
         Path | None, typer.Option(help="A folder for the results, as JSON and HTML.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-    progress: Annotated[
-        bool | None,
-        typer.Option(help="Show a bar; by default where a terminal is."),
-    ] = None,
+    as_json: AsJson = False,
+    progress: Progress = None,
 ) -> None:
     """
     Measure TARGET: a plain loop, in batches, and optimised, in turn.

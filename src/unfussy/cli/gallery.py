@@ -15,6 +15,7 @@ from unfussy._hardware import get_best_device
 from unfussy._jobs import describe_job
 from unfussy._targets import make_target
 from unfussy.cli.telling import readable_errors, say
+from unfussy.cli.wishes import Checkpoint
 from unfussy.errors import InputValueError
 
 __all__ = ["gallery"]
@@ -52,9 +53,7 @@ def build(
     photos: Annotated[Path, typer.Argument(help="A folder of pictures.")],
     *,
     out: Annotated[Path, typer.Option(help="The folder of the gallery.")],
-    checkpoint: Annotated[
-        Path | None, typer.Option(help="The weights: a file, or a folder.")
-    ] = None,
+    checkpoint: Checkpoint = None,
     architecture: Annotated[
         str, typer.Option(help="Of random weights, if there is no checkpoint.")
     ] = "ir_50",

@@ -12,6 +12,15 @@ from unfussy._hardware import get_best_device
 from unfussy.cli.conversing import converse
 from unfussy.cli.seeds import read_seeds, read_size
 from unfussy.cli.telling import device_called, readable_errors, say
+from unfussy.cli.wishes import (
+    Device,
+    GeneratorWeights,
+    OutputSize,
+    Precision,
+    Progress,
+    Trial,
+    Vocabulary,
+)
 from unfussy.errors import InputValueError
 
 if TYPE_CHECKING:
@@ -37,25 +46,13 @@ def generate(
         Path | None,
         typer.Option(help="A .png for one picture; a folder for many, or to ask for."),
     ] = None,
-    checkpoint: Annotated[
-        Path | None,
-        typer.Option(
-            help="The weights: a file, or a folder; by default checkpoints/best.pt."
-        ),
-    ] = None,
-    tokenizer: Annotated[
-        Path | None,
-        typer.Option(help="The words; by default tokenizer.json beside the weights."),
-    ] = None,
-    trial: Annotated[
-        bool, typer.Option("--trial", help="Random weights and made-up words.")
-    ] = False,
+    checkpoint: GeneratorWeights = None,
+    tokenizer: Vocabulary = None,
+    trial: Trial = False,
     temperature: Annotated[
         float, typer.Option(help="Of captions: 0 takes the best word each time.")
     ] = 0.7,
-    output_size: Annotated[
-        str | None, typer.Option(help="Of pictures: 256, or 320x240.")
-    ] = None,
+    output_size: OutputSize = None,
     batch_size: Annotated[
         int | None,
         typer.Option(
@@ -64,15 +61,12 @@ def generate(
             "8 on a CPU, and as many as are fast elsewhere.",
         ),
     ] = None,
-    precision: Annotated[str, typer.Option(help="fp32, bf16, fp16 or auto.")] = "fp32",
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    precision: Precision = "fp32",
+    device: Device = "auto",
     restart: Annotated[
         bool, typer.Option("--restart", help="Remove the pictures in the folder first.")
     ] = False,
-    progress: Annotated[
-        bool | None,
-        typer.Option(help="Show a bar; by default where a terminal is."),
-    ] = None,
+    progress: Progress = None,
 ) -> None:
     """
     Make pictures with captions from seeds, the same each time.

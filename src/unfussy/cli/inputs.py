@@ -12,11 +12,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final, overload
-from zlib import crc32
 
 import numpy as np
 import torch
 
+from unfussy._files import fingerprint_of
 from unfussy._pillow import pillow
 from unfussy.errors import InputValueError
 
@@ -118,9 +118,7 @@ class Pictures(Sequence[Any]):
     @property
     def fingerprint(self) -> str:
         """Their names, sizes and times, as a checksum."""
-        states = [(file.name, file.stat()) for file in self._files]
-        known = [(name, state.st_size, state.st_mtime_ns) for name, state in states]
-        return f"pictures {crc32(repr(known).encode()):08x}"
+        return fingerprint_of("pictures", ((x.name, x) for x in self._files))
 
     def __len__(self) -> int:
         return len(self._files)

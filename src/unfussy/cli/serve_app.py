@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -10,30 +9,26 @@ import typer
 from unfussy.cli.generate import find_generator
 from unfussy.cli.seeds import read_size
 from unfussy.cli.telling import device_called, readable_errors, say
+from unfussy.cli.wishes import (
+    Device,
+    GeneratorWeights,
+    OutputSize,
+    Precision,
+    Trial,
+    Vocabulary,
+)
 
 __all__ = ["serve_app"]
 
 
 def serve_app(
     *,
-    checkpoint: Annotated[
-        Path | None,
-        typer.Option(
-            help="The weights: a file, or a folder; by default checkpoints/best.pt."
-        ),
-    ] = None,
-    tokenizer: Annotated[
-        Path | None,
-        typer.Option(help="The words; by default tokenizer.json beside the weights."),
-    ] = None,
-    trial: Annotated[
-        bool, typer.Option("--trial", help="Random weights and made-up words.")
-    ] = False,
-    output_size: Annotated[
-        str | None, typer.Option(help="Of pictures: 256, or 320x240.")
-    ] = None,
-    precision: Annotated[str, typer.Option(help="fp32, bf16, fp16 or auto.")] = "fp32",
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    checkpoint: GeneratorWeights = None,
+    tokenizer: Vocabulary = None,
+    trial: Trial = False,
+    output_size: OutputSize = None,
+    precision: Precision = "fp32",
+    device: Device = "auto",
     host: Annotated[
         str, typer.Option(help="Whom to listen to: by default this machine alone.")
     ] = "127.0.0.1",

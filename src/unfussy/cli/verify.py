@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from unfussy.cli.telling import device_called, readable_errors
+from unfussy.cli.wishes import AsJson, Device
 
 __all__ = ["verify"]
 
@@ -21,8 +22,8 @@ def verify(
     save: Annotated[
         Path | None, typer.Option(help="A .png for the picture of seed 42.")
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    device: Device = "auto",
+    as_json: AsJson = False,
 ) -> None:
     """
     Check the files in FOLDER, the packages and the device, and generate a picture.

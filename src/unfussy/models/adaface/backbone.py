@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from unfussy import EasyInferenceMixin, EasyOptions, auto_device, batched, easy
 from unfussy.errors import InputValueError
+from unfussy.models._ranges import Channels, ValueRange
 from unfussy.models._saving import save_weights
 from unfussy.models.adaface.inputs import check_inputs, is_one_picture, to_inputs
 from unfussy.models.adaface.network import (
@@ -27,7 +28,6 @@ from unfussy.models.adaface.network import (
     make_output_layer,
 )
 from unfussy.models.adaface.ops import fuse_features_with_norm, l2_norm, project
-from unfussy.models.adaface.pixels import Channels, ValueRange
 
 __all__ = ["FaceBackbone", "Images"]
 

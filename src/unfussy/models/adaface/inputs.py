@@ -18,15 +18,11 @@ from torch import Tensor
 from unfussy._arrays import from_array, is_picture
 from unfussy.errors import InputTypeError, InputValueError
 from unfussy.models._pictures import read_file, read_picture
+from unfussy.models._ranges import BYTES, Channels, ValueRange, check_said, range_of
 from unfussy.models.adaface.pixels import (
-    BYTES,
     COLOURS,
-    Channels,
-    ValueRange,
-    check_said,
     pixels_of_array,
     pixels_of_tensor,
-    range_of,
     scaled,
 )
 

@@ -6,53 +6,17 @@ B batch, H height, W width. Arrays have colours last, as pictures have; tensors 
 
 from __future__ import annotations
 
-from typing import Final, Literal, TypeAlias
+from typing import Final
 
 import torch
 from torch import Tensor
 
 from unfussy.errors import InputValueError
+from unfussy.models._ranges import Channels, ValueRange
 
-__all__ = [
-    "BYTES",
-    "COLOURS",
-    "Channels",
-    "ValueRange",
-    "check_said",
-    "pixels_of_array",
-    "pixels_of_tensor",
-    "range_of",
-    "scaled",
-]
-
-Channels: TypeAlias = Literal["rgb", "bgr"]
-"""The order of colours: red first, or blue first."""
-ValueRange: TypeAlias = tuple[float, float]
-"""The numbers of black and of white."""
+__all__ = ["COLOURS", "pixels_of_array", "pixels_of_tensor", "scaled"]
 
 COLOURS: Final = 3
-BYTES: Final = (0.0, 255.0)
-_SLACK: Final = 0.05  # of the range: resizing with a sharp filter overshoots
-
-
-def check_said(channels: object, value_range: object, /) -> None:
-    """
-    Check what a caller said of the order of colours and the range of values.
-
-    Raises:
-        InputValueError: If it is neither an order nor a range.
-    """
-    if channels not in ("rgb", "bgr", None):
-        raise InputValueError(f"channels is 'rgb' or 'bgr', got {channels!r}")
-    if value_range is None:
-        return
-    match value_range:
-        case (float() | int() as low, float() | int() as high) if low < high:
-            return
-    raise InputValueError(
-        f"value_range is the numbers of black and white, such as (0, 1), got "
-        f"{value_range!r}"
-    )
 
 
 def pixels_of_array(array: Tensor, /) -> Tensor:
@@ -96,32 +60,6 @@ def pixels_of_tensor(tensor: Tensor, /) -> Tensor:
             f"{tuple(tensor.shape)}{hint}"
         )
     return tensor.movedim(-3, -1)
-
-
-def range_of(pixels: Tensor, said: ValueRange | None, /) -> ValueRange:
-    """
-    Return the numbers of black and white, known or *said*.
-
-    Raises:
-        InputValueError: If they are neither, or do not go with the values.
-    """
-    if said is None and pixels.dtype == torch.uint8:
-        return BYTES
-    name = str(pixels.dtype).removeprefix("torch.")
-    if said is None:
-        raise InputValueError(
-            f"{name} does not tell what is black and what is white: write "
-            "value_range=(0, 1), (-1, 1) or (0, 255), or convert to uint8"
-        )
-    low, high = said
-    least, most = (x.item() for x in pixels.aminmax()) if pixels.numel() else said
-    slack = _SLACK * (high - low)
-    if least < low - slack or most > high + slack:
-        raise InputValueError(
-            f"an image of {name} holds {least:g} to {most:g}, which does not go with "
-            f"value_range={said!r}"
-        )
-    return said
 
 
 def scaled(pixels: Tensor, channels: Channels, value_range: ValueRange, /) -> Tensor:

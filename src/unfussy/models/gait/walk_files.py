@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, overload
-from zlib import crc32
 
+from unfussy._files import fingerprint_of
 from unfussy.models.gait.preprocessing import SequenceFolder, read_sequences
 
 __all__ = ["WalkFiles"]
@@ -41,13 +41,12 @@ class WalkFiles(Sequence[Any]):
     @property
     def fingerprint(self) -> str:
         """The names, sizes and times of all files, as a checksum."""
-        known = [
-            (name, file.name, state.st_size, state.st_mtime_ns)
+        files = (
+            (f"{name}/{file.name}", file)
             for name, path in self._walks.paths.items()
             for file in _files_of(path)
-            for state in [file.stat()]
-        ]
-        return f"walks {crc32(repr(known).encode()):08x}"
+        )
+        return fingerprint_of("walks", files)
 
     def __len__(self) -> int:
         return len(self._walks)

@@ -35,6 +35,7 @@ from unfussy import (
 from unfussy._devices import inference_device, inference_dtype
 from unfussy.errors import InputValueError, UnfussyError
 from unfussy.models._dressing import as_planned
+from unfussy.models._ranges import Channels, ValueRange
 from unfussy.models.img2pose.building import Parts, build, filled, read, save, seeded
 from unfussy.models.img2pose.detecting import (
     Padding,
@@ -43,10 +44,8 @@ from unfussy.models.img2pose.detecting import (
     shared_canvas,
 )
 from unfussy.models.img2pose.inputs import (
-    Channels,
     Photo,
     Reading,
-    ValueRange,
     is_one_photo,
     listed,
 )

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from os import PathLike
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -24,24 +24,23 @@ from unfussy.models._pictures import (
     size_of_file,
     size_of_picture,
 )
+from unfussy.models._ranges import (
+    BYTES,
+    Channels,
+    ValueRange,
+    check_said,
+    range_of,
+)
 
 __all__ = [
     "ADVICE",
-    "Channels",
     "Photo",
     "Reading",
-    "ValueRange",
     "is_one_photo",
     "listed",
 ]
 
-Channels: TypeAlias = Literal["rgb", "bgr"]
-"""The order of colours: red first, or blue first."""
-ValueRange: TypeAlias = tuple[float, float]
-"""The numbers of black and of white."""
-
 _COLOURS: Final = 3
-_SLACK: Final = 0.05  # of the range: resizing with a sharp filter overshoots
 ADVICE: Final = (
     "a picture is a path, a Pillow picture, an array (H, W, 3) or a tensor (3, H, W); "
     "several are a list, a tensor (N, 3, H, W) or an iterator"
@@ -69,17 +68,7 @@ class Reading:
     exif: bool = True
 
     def __post_init__(self) -> None:
-        if self.channels not in ("rgb", "bgr"):
-            raise InputValueError(f"channels is 'rgb' or 'bgr', got {self.channels!r}")
-        match self.value_range:
-            case None:
-                return
-            case (float() | int() as low, float() | int() as high) if low < high:
-                return
-        raise InputValueError(
-            "value_range is the numbers of black and white, such as (0, 1), got "
-            f"{self.value_range!r}"
-        )
+        check_said(self.channels, self.value_range)
 
 
 class Photo:
@@ -237,30 +226,11 @@ def _hint_for(shape: tuple[int, ...]) -> str:
 
 
 def _from_black_to_white(pixels: Tensor, said: ValueRange | None) -> Tensor:
-    if pixels.dtype == torch.uint8 and said in (None, (0, 255)):
+    low, high = range_of(pixels, said)
+    if pixels.dtype == torch.uint8 and (low, high) == BYTES:
         return pixels
-    name = str(pixels.dtype).removeprefix("torch.")
-    if said is None:
-        raise InputValueError(
-            f"{name} does not tell what is black and what is white: write "
-            "value_range=(0, 1), (-1, 1) or (0, 255), or convert to uint8"
-        )
-    low, high = said
-    slack = _SLACK * (high - low)
-    least, most = (x.item() for x in pixels.aminmax())
-    if not (low - slack <= least and most <= high + slack):  # NaN fails this too
-        raise InputValueError(
-            f"a picture of {name} holds {least:g} to {most:g}, which does not go with "
-            f"value_range={said!r}"
-        )
-    return _scaled(pixels if pixels.is_floating_point() else pixels.float(), said)
-
-
-def _scaled(pixels: Tensor, said: ValueRange) -> Tensor:
-    low, high = said
-    if low == 0 and high == 1:
-        return pixels
-    return (pixels - low) / (high - low)
+    floats = pixels if pixels.is_floating_point() else pixels.float()
+    return floats if (low, high) == (0, 1) else (floats - low) / (high - low)
 
 
 def _as_bytes(pixels: Tensor) -> Tensor:

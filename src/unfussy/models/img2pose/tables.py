@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final, overload
-from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
 
 from unfussy import Failed
+from unfussy._files import fingerprint_of
 from unfussy.errors import InputValueError
 from unfussy.models.img2pose.faces import Face
 
@@ -58,12 +58,7 @@ class PhotoFiles(Sequence[Any]):
     @property
     def fingerprint(self) -> str:
         """Their names, sizes and times, as a checksum."""
-        known = [
-            (name, state.st_size, state.st_mtime_ns)
-            for name, file in zip(self.names, self._files)
-            for state in [file.stat()]
-        ]
-        return f"photos {crc32(repr(known).encode()):08x}"
+        return fingerprint_of("photos", zip(self.names, self._files))
 
     def __len__(self) -> int:
         return len(self._files)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unfussy.models._alignment import Scale, Size
+from unfussy.models._ranges import Channels, ValueRange
 from unfussy.models.img2pose.aligning import (
     align_faces,
     align_faces_batch,
@@ -16,7 +17,7 @@ from unfussy.models.img2pose.aligning import (
 )
 from unfussy.models.img2pose.drawing import visualize
 from unfussy.models.img2pose.facts import Facts
-from unfussy.models.img2pose.inputs import Channels, Reading, ValueRange
+from unfussy.models.img2pose.inputs import Reading
 
 __all__ = ["FaceTools", "ReadingOptions"]
 

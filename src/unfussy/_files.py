@@ -1,12 +1,18 @@
-"""Files told apart by what is known of them without reading."""
+"""What is known of files without reading them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Final
 from zlib import crc32
 
-__all__ = ["fingerprint_of"]
+__all__ = ["PICTURES", "fingerprint_of"]
+
+PICTURES: Final = frozenset(
+    {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
+)
+"""How the names of pictures end, in lower case."""
 
 
 def fingerprint_of(kind: str, files: Iterable[tuple[str, Path]], /) -> str:

@@ -3,12 +3,12 @@
 import json
 import pickle
 from dataclasses import FrozenInstanceError
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from tests.models.img2poses import reference
 from unfussy.errors import InputTypeError, InputValueError, UnknownNameError
 from unfussy.models.img2pose.faces import Face, Keypoints
 from unfussy.models.img2pose.points import default_points
@@ -29,9 +29,7 @@ FACE = Face.of((10, 20, 30, 40), 0.75, (0.1, 0.2, 0.3, 1, 2, 3), POINTS)
 @pytest.fixture(scope="module")
 def official():
     """What the official code finds in a picture, with the rule of singular values."""
-    path = Path(__file__).parent / "data" / "img2pose_poses.npz"
-    with np.load(path) as file:
-        return {key: file[key] for key in file.files}
+    return reference("poses")
 
 
 def raw_of(official):

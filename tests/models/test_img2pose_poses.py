@@ -1,12 +1,12 @@
 """Poses and boxes: rotations, poses of the whole picture, heads in boxes."""
 
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from tests.models.img2poses import reference
 from unfussy.errors import InputTypeError, InputValueError
 from unfussy.models.img2pose.boxes import boxes_around
 from unfussy.models.img2pose.points import (
@@ -31,9 +31,7 @@ STDDEV = np.array([0.2353, 0.5395, 0.1767, 0.1320, 0.1358, 0.3663], np.float32)
 @pytest.fixture(scope="module")
 def official():
     """What the official code makes of 96 proposals, with the quaternions' rule."""
-    path = Path(__file__).parent / "data" / "img2pose_poses.npz"
-    with np.load(path) as file:
-        return {key: file[key] for key in file.files}
+    return reference("poses")
 
 
 def poses_of(official):

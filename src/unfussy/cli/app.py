@@ -15,7 +15,7 @@ import typer
 from unfussy import __version__
 from unfussy._compile import planned
 from unfussy._explain import explain
-from unfussy._hardware import get_best_device, get_device_info
+from unfussy._hardware import get_device_info
 from unfussy._options import configure
 from unfussy._proxy import unfuss
 from unfussy.cli.bench import bench
@@ -128,7 +128,7 @@ def run(
             given_settings["model_type"] = kind
         inputs = read_input(source, find_class(model))
         built, weights = build_model(model, checkpoint, given_settings, seed)
-        place = get_best_device() if device == "auto" else device_called(device)
+        place = device_called(device)
         if hasattr(built, "to"):
             built = built.to(place)
         found = _find_method(built, method)

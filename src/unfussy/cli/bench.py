@@ -9,7 +9,6 @@ from typing import Annotated, Any, Literal
 import torch
 import typer
 
-from unfussy._hardware import get_best_device
 from unfussy.cli.building import build_model, read_settings
 from unfussy.cli.inputs import read_input, read_whole
 from unfussy.cli.telling import device_called, readable_errors, say
@@ -89,7 +88,7 @@ def bench(
 
     with readable_errors():
         settings = read_settings(config or [])
-        place = get_best_device() if device == "auto" else device_called(device)
+        place = device_called(device)
         how: dict[str, Any] = {
             "level": level,
             "rounds": rounds,

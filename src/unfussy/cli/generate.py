@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from unfussy._hardware import get_best_device
 from unfussy.cli.conversing import converse
 from unfussy.cli.seeds import read_seeds, read_size
 from unfussy.cli.telling import device_called, readable_errors, say
@@ -78,7 +77,7 @@ def generate(
     with readable_errors(OSError):
         _check(seed, seeds, out, interactive=interactive)
         many = None if seeds is None else read_seeds(seeds)
-        place = get_best_device() if device == "auto" else device_called(device)
+        place = device_called(device)
         generator = find_generator(
             checkpoint,
             tokenizer,

@@ -16,15 +16,11 @@ from typing import Any, Final, overload
 import numpy as np
 import torch
 
-from unfussy._files import fingerprint_of
+from unfussy._files import PICTURES, fingerprint_of
 from unfussy._pillow import pillow
 from unfussy.errors import InputValueError
 
 __all__ = ["Pictures", "is_items", "names_of", "read_input", "read_whole"]
-
-_PICTURES: Final = frozenset(
-    {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
-)
 
 
 def read_input(path: Path, kind: Any = None) -> Any:
@@ -46,7 +42,7 @@ def read_input(path: Path, kind: Any = None) -> Any:
     if not path.exists():
         raise InputValueError(f"there is no file {path}")
     suffix = path.suffix.lower()
-    if suffix in _PICTURES:
+    if suffix in PICTURES:
         return Pictures([path])[0]
     if suffix not in _READERS:
         known = ", ".join([*_READERS, "pictures"])
@@ -98,7 +94,7 @@ _READERS: Final[dict[str, Callable[[Path], Any]]] = {
 
 
 def _read_folder(path: Path) -> Pictures:
-    files = sorted(file for file in path.iterdir() if file.suffix.lower() in _PICTURES)
+    files = sorted(file for file in path.iterdir() if file.suffix.lower() in PICTURES)
     if not files:
         raise InputValueError(f"the folder {path} holds no pictures")
     return Pictures(files)

@@ -55,7 +55,7 @@ def serve_app(
             trial=trial,
             output_size=None if output_size is None else read_size(output_size),
             precision=precision,
-            device=None if device == "auto" else device_called(device),
+            device=device_called(device),
         )
         with launch(generator, host=host, port=port, opens=opens) as serving:
             typer.echo(serving.url)

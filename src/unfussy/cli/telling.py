@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import torch
 import typer
 
+from unfussy._hardware import get_best_device
 from unfussy.errors import InputValueError, UnfussyError
 
 __all__ = ["device_called", "readable_errors", "say"]
@@ -31,11 +32,13 @@ def readable_errors(*others: type[Exception]) -> Iterator[None]:
 
 def device_called(name: str) -> torch.device:
     """
-    Return a device that can be used.
+    Return the device of that name, or the best one for ``"auto"``.
 
     Raises:
         InputValueError: If it cannot, saying why.
     """
+    if name == "auto":
+        return get_best_device()
     try:
         device = torch.device(name)
         torch.empty(0, device=device)

@@ -35,7 +35,7 @@ def verify(
     )
 
     with readable_errors():
-        place = None if device == "auto" else device_called(device)
+        place = device_called(device)
         found = look_at(folder, device=place, save=save)
     typer.echo(json.dumps(found.to_dict(), indent=2) if as_json else str(found))
     if not found.is_ok:

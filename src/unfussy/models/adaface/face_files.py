@@ -11,22 +11,19 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 from zlib import crc32
 
 from torch import Tensor
 
 from unfussy import Failed, batched, stream
+from unfussy._files import PICTURES
 from unfussy.errors import InputValueError, MissingExtraError
 from unfussy.models.adaface.inputs import to_input
 from unfussy.models.adaface.mtcnn.cropping import NoFaceError
 from unfussy.models.adaface.mtcnn.reading import read_photo
 
 __all__ = ["Aligner", "FaceFiles", "Unusable", "read_faces"]
-
-_PICTURES: Final = frozenset(
-    {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
-)
 
 
 class Aligner(Protocol):
@@ -73,7 +70,7 @@ class FaceFiles(Sequence[Path]):
         below = (path.relative_to(folder) for path in folder.rglob("*"))
         found = sorted(path.parts for path in below if _is_shown_picture(path))
         if not found:
-            kinds = ", ".join(sorted(_PICTURES))
+            kinds = ", ".join(sorted(PICTURES))
             raise InputValueError(f"there are no pictures ({kinds}) below {folder}")
         return cls(folder, tuple(map("/".join, found)))
 
@@ -115,7 +112,7 @@ def read_faces(
 
 def _is_shown_picture(path: Path) -> bool:
     is_hidden = any(part.startswith(".") for part in path.parts)
-    return path.suffix.lower() in _PICTURES and not is_hidden
+    return path.suffix.lower() in PICTURES and not is_hidden
 
 
 def _attempted(read: Any, *arguments: Any) -> Any:

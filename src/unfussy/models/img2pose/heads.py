@@ -16,17 +16,13 @@ from torch import Tensor, nn
 from unfussy.models.img2pose.architectures import Architecture
 from unfussy.models.img2pose.precision import at_least_float32
 from unfussy.models.img2pose.proposals import clip_boxes, is_wide
-from unfussy.models.img2pose.raw import RawDetections
+from unfussy.models.img2pose.raw import LOWEST_SCORE, SHORTEST, RawDetections
 from unfussy.models.img2pose.roi_align import GRID, roi_align
 from unfussy.models.img2pose.steady import with_rows
 from unfussy.models.img2pose.transform import Size
 
 __all__ = ["RegionHeads", "level_of", "pool_regions"]
 
-LOWEST_SCORE: Final = 0.05
-"""The score that a face exceeds, whatever threshold is asked for."""
-
-_SHORTEST: Final = 1e-2  # pixels
 _SCALES: Final = (1 / 4, 1 / 8, 1 / 16, 1 / 32)
 _CLASSES: Final = 2  # something else, and a face
 _POSE: Final = 6
@@ -84,7 +80,7 @@ class RegionHeads(nn.Module):
         scores = self.scores(pooled)
         boxes = torch.cat([clip_boxes(b, size) for b, size in zip(proposals, sizes)])
         passes = (scores > LOWEST_SCORE) & (scores >= threshold)
-        chosen = (passes & is_wide(boxes, _SHORTEST)).nonzero()[:, 0]
+        chosen = (passes & is_wide(boxes, SHORTEST)).nonzero()[:, 0]
         poses = self.poses(pooled[chosen])
         counts = torch.bincount(owners[chosen], minlength=len(proposals)).tolist()
         parts = (torch.split(x, counts) for x in (boxes[chosen], scores[chosen], poses))

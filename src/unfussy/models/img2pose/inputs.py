@@ -151,9 +151,9 @@ class Photo:
     def _read(self) -> Tensor:
         source, reading = self._source, self._reading
         if isinstance(source, (str, PathLike)):
-            return _as_bytes(read_file(source, exif=reading.exif))
+            return _colours_first(read_file(source, exif=reading.exif))
         if is_picture(source):
-            return _as_bytes(read_picture(source, exif=reading.exif))
+            return _colours_first(read_picture(source, exif=reading.exif))
         self._find_size()
         pixels = _from_black_to_white(_plane(source), reading.value_range)
         return pixels.flip(0) if reading.channels == "bgr" else pixels
@@ -233,10 +233,7 @@ def _from_black_to_white(pixels: Tensor, said: ValueRange | None) -> Tensor:
     return floats if (low, high) == (0, 1) else (floats - low) / (high - low)
 
 
-def _as_bytes(pixels: Tensor) -> Tensor:
+def _colours_first(pixels: Tensor) -> Tensor:
     # Grey levels of 16 bits come as fractions.
-    return pixels.movedim(-1, 0) if pixels.dtype == torch.uint8 else _rounded(pixels)
-
-
-def _rounded(pixels: Tensor) -> Tensor:
-    return pixels.round().byte().movedim(-1, 0)
+    whole = pixels if pixels.dtype == torch.uint8 else pixels.round().byte()
+    return whole.movedim(-1, 0)

@@ -22,14 +22,11 @@ from unfussy.models.img2pose.poses import (
     picture_poses,
     project,
 )
-from unfussy.models.img2pose.raw import RawDetections
+from unfussy.models.img2pose.raw import LOWEST_SCORE, SHORTEST, RawDetections
 from unfussy.models.img2pose.rotations import Floats, Rotation, check_rotation
 
-__all__ = ["LEAST_SCORE", "postprocess"]
+__all__ = ["postprocess"]
 
-LEAST_SCORE: Final = 0.05
-"""Proposals that are no likelier a face are dropped, whatever the threshold."""
-_LEAST_SIDE: Final = 0.01  # pixels
 _FAR_OFF: Final = 1e6  # no pose, but what a network gives that has overflowed
 
 
@@ -91,8 +88,8 @@ def _kept(
     proposals = np.clip(proposals, 0, np.array((*size[::-1], *size[::-1]), np.float32))
     sides = proposals[:, 2:] - proposals[:, :2]
     # Scores are single precision, and so are thresholds: 0.05 is not above 0.05.
-    kept = (scores > np.float32(LEAST_SCORE)) & (scores >= np.float32(threshold))
-    kept &= (sides >= np.float32(_LEAST_SIDE)).all(-1)
+    kept = (scores > np.float32(LOWEST_SCORE)) & (scores >= np.float32(threshold))
+    kept &= (sides >= np.float32(SHORTEST)).all(-1)
     kept &= (abs(dofs) < _FAR_OFF).all(-1)  # NaN is not
     return proposals[kept], scores[kept], dofs[kept]
 

@@ -7,10 +7,16 @@ K proposals. Boxes are ``(left, top, right, bottom)`` in pixels of the resized p
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from torch import Tensor
 
-__all__ = ["RawDetections"]
+__all__ = ["LOWEST_SCORE", "SHORTEST", "RawDetections"]
+
+LOWEST_SCORE: Final = 0.05
+"""The score that a face exceeds, whatever threshold is asked for."""
+SHORTEST: Final = 1e-2
+"""The least width and height of a proposal, in pixels."""
 
 
 @dataclass(frozen=True)

@@ -8,21 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Final, overload
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from unfussy import Failed
-from unfussy._files import fingerprint_of
+from unfussy._files import PICTURES, fingerprint_of
 from unfussy.errors import InputValueError
 from unfussy.models.img2pose.faces import Face
 
 __all__ = ["PhotoFiles", "as_arrays"]
-
-_PICTURES: Final = frozenset(
-    {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
-)
 
 
 class PhotoFiles(Sequence[Any]):
@@ -45,7 +41,7 @@ class PhotoFiles(Sequence[Any]):
         Raises:
             InputValueError: If there are none.
         """
-        found = sorted(x for x in path.rglob("*") if x.suffix.lower() in _PICTURES)
+        found = sorted(x for x in path.rglob("*") if x.suffix.lower() in PICTURES)
         if not found:
             raise InputValueError(f"the folder {path} holds no pictures")
         return cls(found, path)

@@ -13,6 +13,7 @@ from typing import Any, Final, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from unfussy import _files
 from unfussy._pillow import pillow
 from unfussy.errors import InputValueError
 
@@ -27,9 +28,7 @@ __all__ = [
 Kind: TypeAlias = Literal["silhouettes", "parsing"]
 """What the pixels are: grey levels, or labels."""
 
-PICTURES: Final = frozenset(
-    {".apng", ".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
-)
+PICTURES: Final = _files.PICTURES | {".apng"}
 _OFTEN_SEVERAL: Final = frozenset({".apng", ".gif", ".tif", ".tiff", ".webp"})
 
 

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from unfussy._arrays import from_array, is_picture
 from unfussy.errors import InputTypeError, InputValueError
+from unfussy.models._autocast import is_autocast
 from unfussy.models._pictures import read_file, read_picture
 from unfussy.models._ranges import BYTES, Channels, ValueRange, check_said, range_of
 from unfussy.models.adaface.pixels import (
@@ -174,7 +175,7 @@ def check_inputs(x: Any, /, size: int, dtype: torch.dtype) -> None:
             "of an image, and easy_embed() takes images"
         )
     # Autocast lets precisions mix.
-    if x.dtype != dtype and not _is_autocast(x.device.type):
+    if x.dtype != dtype and not is_autocast(x.device.type):
         raise InputTypeError(
             f"the network takes inputs in its own {dtype}, got {x.dtype}; to_input() "
             "makes them of images"
@@ -184,7 +185,3 @@ def check_inputs(x: Any, /, size: int, dtype: torch.dtype) -> None:
             f"the network takes inputs shaped (B, 3, {size}, {size}), got "
             f"{tuple(x.shape)}; to_input() makes them of aligned faces"
         )
-
-
-def _is_autocast(kind: str) -> bool:
-    return torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from unfussy.errors import InputTypeError, InputValueError
+from unfussy.models._autocast import is_autocast
 from unfussy.models.gait.packed import Run, Runs, runs_of
 
 __all__ = ["check_tensor", "pack"]
@@ -65,7 +66,7 @@ def check_tensor(x: Any, /, dtype: torch.dtype) -> None:
             "arrays and lists of any lengths"
         )
     # Autocast lets precisions mix.
-    if x.dtype != dtype and not _is_autocast(x.device.type):
+    if x.dtype != dtype and not is_autocast(x.device.type):
         raise InputTypeError(
             f"the network takes frames in its own {dtype}, got {x.dtype}; "
             "easy_embed() scales and converts them"
@@ -91,7 +92,3 @@ def _misshapen(x: Tensor, channels: int, *, packed: bool) -> InputValueError:
         f"the network takes {' or '.join(forms)} {beside}, got {tuple(x.shape)}; "
         "easy_embed() takes more"
     )
-
-
-def _is_autocast(kind: str) -> bool:
-    return torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)

@@ -17,6 +17,7 @@ from torch.distributions import Distribution
 
 from unfussy._arrays import from_array, from_numbers, is_numbers
 from unfussy.errors import InputTypeError, InputValueError
+from unfussy.models._autocast import is_autocast
 
 __all__ = [
     "JOINTS",
@@ -85,15 +86,11 @@ def _check_tensor(value: Any, dtype: torch.dtype, method: str, what: str) -> Non
             f"easy_{method} takes arrays and lists as well"
         )
     # Autocast lets precisions mix.
-    if value.dtype != dtype and not _is_autocast(value.device.type):
+    if value.dtype != dtype and not is_autocast(value.device.type):
         raise InputTypeError(
             f"{method} takes {what} in the model's {dtype}, got {value.dtype}; "
             f"convert them with .to(), or let easy_{method} do it"
         )
-
-
-def _is_autocast(kind: str) -> bool:
-    return torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
 
 
 # --- easy methods ------------------------------------------------------------------
